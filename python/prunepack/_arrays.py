@@ -20,8 +20,8 @@ Array: TypeAlias = npt.NDArray[Any]
 class SupportsDlpack(Protocol):
     """An object that shares its memory through DLPack: a torch tensor, a JAX array."""
 
-    def __dlpack__(self, **kwargs: Any) -> object: ...  # noqa: D105
-    def __dlpack_device__(self) -> tuple[int, int]: ...  # noqa: D105
+    def __dlpack__(self, **kwargs: Any) -> object: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
 
 
 ArrayLike: TypeAlias = "Array | SupportsDlpack | memoryview | bytearray | bytes"

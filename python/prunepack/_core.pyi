@@ -1,12 +1,12 @@
 import enum
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-_Array = npt.NDArray[Any]
-_Bytes = npt.NDArray[np.uint8]
+_Array: TypeAlias = npt.NDArray[Any]
+_Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 class Dtype(enum.Enum):
     float8_e4m3fn = 0

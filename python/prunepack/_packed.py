@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -187,9 +187,6 @@ class PackedTensor:
 
     def __reduce__(self) -> tuple[type[PackedTensor], tuple[Any, ...]]:
         return PackedTensor, (self._shape, self._dtype, self._mask, self._values)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[PackedTensor], tuple[Any, ...]]:  # noqa: ARG002
-        return self.__reduce__()
 
     def __repr__(self) -> str:
         return (
