@@ -52,12 +52,14 @@ class Sample {
     }
   }
 
-  KeyRange range(double part_pruned, KeyRange possible, unsigned attempt) const {
+  Guess range(double part_pruned, KeyRange possible, unsigned attempt) const {
     const double size = static_cast<double>(keys_.size()), rank = part_pruned * size;
     const OrderStatistics<Bits> sample({std::span<const Bits>(keys_)}, 0, E::kMaxKey);
     const Bits centre =
         sample.key_of_rank(std::min(static_cast<std::size_t>(rank), keys_.size() - 1));
-    if (inside(centre, possible) && has_many_ties(centre)) return {centre, centre};
+    if (inside(centre, possible) && has_many_ties(centre)) {
+      return guess({centre, centre});
+    }
 
     const double half = (kStandardErrors + attempt) * standard_error(centre) * size + 2;
     KeyRange range{0, E::kMaxKey};
@@ -65,12 +67,18 @@ class Sample {
     if (rank + half < size) range.high = sample.key_of_rank(static_cast<std::size_t>(rank + half));
     if (range.low < range.high && has_many_ties(range.low)) ++range.low;
     if (range.low < range.high && has_many_ties(range.high)) --range.high;
-    return {std::clamp(range.low, possible.low, possible.high),
-            std::clamp(range.high, possible.low, possible.high)};
+    return guess({std::clamp(range.low, possible.low, possible.high),
+                  std::clamp(range.high, possible.low, possible.high)});
   }
 
  private:
   static constexpr std::size_t kRun = kRunBytes / sizeof(Bits);
+
+  Guess guess(KeyRange range) const {
+    const auto found =
+        std::count_if(keys_.begin(), keys_.end(), [&](Bits key) { return inside(key, range); });
+    return {range, static_cast<double>(found) / static_cast<double>(keys_.size())};
+  }
 
   static bool inside(std::uint64_t key, KeyRange range) {
     return key >= range.low && key <= range.high;
@@ -101,8 +109,8 @@ class Sample {
 };
 
 template <class E>
-KeyRange likely_range_of(const std::uint8_t* weights, std::size_t count, std::size_t pruned,
-                         KeyRange possible, unsigned attempt) {
+Guess likely_range_of(const std::uint8_t* weights, std::size_t count, std::size_t pruned,
+                      KeyRange possible, unsigned attempt) {
   const auto* bits = reinterpret_cast<const typename E::Bits*>(weights);
   return Sample<E>(bits, count, attempt)
       .range(static_cast<double>(pruned) / static_cast<double>(count), possible, attempt);
@@ -119,8 +127,8 @@ constexpr PerDtype<decltype(&max_key_of<Float32>)> kMaxKey = PRUNEPACK_PER_ELEME
 
 }  // namespace
 
-KeyRange likely_range(const std::uint8_t* weights, Dtype dtype, std::size_t count,
-                      std::size_t pruned, KeyRange possible, unsigned attempt) {
+Guess likely_range(const std::uint8_t* weights, Dtype dtype, std::size_t count, std::size_t pruned,
+                   KeyRange possible, unsigned attempt) {
   return kLikelyRange[dtype](weights, count, pruned, possible, attempt);
 }
 

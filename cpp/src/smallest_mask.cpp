@@ -95,11 +95,12 @@ class Selection {
   void run() {
     KeyRange possible{0, max_key(dtype_)};
     for (unsigned attempt = 0;; ++attempt) {
-      const KeyRange range = attempt < kAttemptsBySample
-                                 ? likely_range(data_, dtype_, count_, pruned_, possible, attempt)
-                                 : middle(possible);
+      const Guess guess = attempt < kAttemptsBySample
+                              ? likely_range(data_, dtype_, count_, pruned_, possible, attempt)
+                              : middle(possible);
+      const KeyRange range = guess.range;
       const Above found =
-          range.low == range.high ? pass_over_ties(range.low) : pass_over_range(range);
+          range.low == range.high ? pass_over_ties(range.low) : pass_over_range(guess);
       if (found.above > kept_) {
         possible.low = range.high + 1;
       } else if (found.above + found.tied < kept_) {
@@ -113,9 +114,9 @@ class Selection {
 
  private:
   // Halves what is possible with every pass, so the search ends.
-  static KeyRange middle(KeyRange possible) {
+  static Guess middle(KeyRange possible) {
     const std::uint64_t key = possible.low + (possible.high - possible.low) / 2;
-    return {key, key};
+    return {{key, key}, 0};
   }
 
   template <class Work>
@@ -181,8 +182,11 @@ class Selection {
     for (std::size_t i = 0; i < bytes; ++i) into[i] |= other[i];
   }
 
-  Above pass_over_range(KeyRange range) {
+  Above pass_over_range(const Guess& guess) {
+    const KeyRange range = guess.range;
+    const auto expected = static_cast<std::size_t>(1.1 * guess.part * static_cast<double>(part_));
     candidates_ = std::vector<Candidates<Bits>>(parts_);
+    for (Candidates<Bits>& part : candidates_) part.reserve(expected + kStep);
     std::vector<Above> counts(parts_);
     for_parts([&](std::size_t part, std::size_t first, std::size_t count) {
       Candidates<Bits>& candidates = candidates_[part];
