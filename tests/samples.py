@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -93,7 +93,7 @@ DISTRIBUTIONS = (
 )
 
 
-@lru_cache(maxsize=64)
+@cache
 def sample(distribution: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     """Read-only weights of a named distribution, the same at every call."""
     rng = np.random.default_rng(len(distribution))
@@ -141,6 +141,7 @@ def _rounded(real: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> npt.NDArray
     if dtype.kind in "iu":
         levels = np.iinfo(dtype)
         scaled = np.nan_to_num(real, posinf=1e9, neginf=-1e9) * 400
+        scaled = np.abs(scaled) if dtype.kind == "u" else scaled
         return np.clip(np.round(scaled), levels.min, levels.max).astype(dtype)
     with np.errstate(all="ignore"):
         return real.astype(dtype)

@@ -109,7 +109,7 @@ def test_a_bad_default_is_an_error(threads: str) -> None:
     result = run(code, PRUNEPACK_NUM_THREADS=threads)
     assert result.returncode != 0
     assert "PRUNEPACK_NUM_THREADS" in result.stderr
-    assert f"got {threads}" in result.stderr
+    assert f"got '{threads}'" in result.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")
