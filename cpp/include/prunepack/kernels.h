@@ -1,0 +1,108 @@
+// The kernel table: every SIMD entry point of the library, and the contract of each, once.
+//
+// A kernel takes plain pointers and counts, runs on the calling thread, allocates nothing, throws
+// nothing and trusts its caller. It gives the same bytes on every ISA.
+//
+// Weights are a flat run of elements of one dtype, at any element-aligned address. They are ranked
+// by their key, the magnitude as an unsigned integer of the same width: the bits without the sign
+// for the floating types (which orders them as |x| does, with NaN above infinity), |x| for int8
+// (-128 has key 128), x for uint8.
+//
+// A mask is a flat run of bits: bit i % 8 of byte i / 8 belongs to element i, and 1 means kept.
+// Kernels that write one write (count + 7) / 8 bytes, the unused high bits of the last one 0.
+// Kernels that read one read as many, and ignore those bits.
+//
+// Nothing overlaps except where a contract says so, and nothing is written beyond what it names.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "prunepack/dtype.h"
+#include "prunepack/isa.h"
+
+namespace prunepack {
+
+enum class Norm : std::uint8_t { l1, l2, max };
+
+// How many elements have a key above the one asked for, and how many are equal to it or in a range.
+struct Above {
+  std::size_t above;
+  std::size_t tied;
+};
+
+// Of every m consecutive weights, the n with the smallest keys are pruned, and of equal keys the
+// one that comes first. 0 <= n <= m, m >= 1; the weights are groups * m elements.
+using NmMask = void (*)(const void* weights, std::size_t groups, std::size_t n, std::size_t m,
+                        std::uint8_t* mask) noexcept;
+
+// Keeps the weights whose key is above `key`; returns how many that is. With key 0 this is the
+// mask of the non-zeros.
+using AboveMask = std::size_t (*)(const void* weights, std::size_t count, std::uint64_t key,
+                                  std::uint8_t* mask) noexcept;
+
+// The same, and a second mask of the weights whose key is equal to `key`.
+using TiedMask = Above (*)(const void* weights, std::size_t count, std::uint64_t key,
+                           std::uint8_t* above, std::uint8_t* tied) noexcept;
+
+// Keeps the weights whose key is above `high`, and appends those with low <= key <= high to two
+// lists, in order: their keys (unsigned integers of the weights' width) and their positions,
+// counted from `first`. Both lists have room for `count` elements and 64 bytes more, all of
+// which may be overwritten.
+using BracketMask = Above (*)(const void* weights, std::size_t count, std::uint64_t low,
+                              std::uint64_t high, std::uint8_t* mask, void* keys,
+                              std::uint32_t* positions, std::uint32_t first) noexcept;
+
+// The norm of each of `tiles` consecutive tiles of `size` elements, in float64.
+//
+// Element e of a tile goes to lane e mod 8, and each lane takes its elements in order, starting
+// from zero: l1 adds |x|, l2 adds x * x (and takes no root), max takes the larger |x|. The lanes
+// are then folded in halves: lane j takes in lane j + 4, then j + 2, then j + 1. The product and
+// every sum are rounded to float64 on their own. A tile that holds a NaN has the norm NaN, always
+// with the same bits, 0x7ff8000000000000.
+using TileNorms = void (*)(const void* weights, std::size_t tiles, std::size_t size, Norm norm,
+                           double* norms) noexcept;
+
+// The norms of `columns` tiles that stand side by side, each one element wide and `size` high:
+// element e of tile c is weights[e * stride + c]. Summed as above.
+using ColumnNorms = void (*)(const void* weights, std::size_t stride, std::size_t size,
+                             std::size_t columns, Norm norm, double* norms) noexcept;
+
+// Copies the elements whose bit is 1, of which there are `kept`, to `values`.
+using Compress = void (*)(const void* weights, const std::uint8_t* mask, std::size_t count,
+                          std::size_t kept, void* values) noexcept;
+
+// The inverse: `count` elements, the next of the `kept` values where the bit is 1, else all bits 0.
+using Expand = void (*)(const std::uint8_t* mask, const void* values, std::size_t kept,
+                        std::size_t count, void* weights) noexcept;
+
+// Copies the elements whose bit is 1 to their place in `out`, all bits 0 where it is 0.
+// `out` may be `weights` itself.
+using ApplyMask = void (*)(const void* weights, const std::uint8_t* mask, std::size_t count,
+                           void* out) noexcept;
+
+// The number of bits set in `bytes` bytes.
+using CountBits = std::size_t (*)(const std::uint8_t* mask, std::size_t bytes) noexcept;
+
+struct Kernels {
+  Isa isa;
+  const PerDtype<NmMask>* nm_mask;
+  const PerDtype<AboveMask>* above_mask;
+  const PerDtype<TiedMask>* tied_mask;
+  const PerDtype<BracketMask>* bracket_mask;
+  const PerDtype<TileNorms>* tile_norms;
+  const PerDtype<ColumnNorms>* column_norms;
+  const PerDtype<Compress>* compress;
+  const PerDtype<Expand>* expand;
+  const PerDtype<ApplyMask>* apply_mask;
+  CountBits count_bits;
+};
+
+// The table for `isa`, or nullptr if it was not built or this CPU cannot run it.
+const Kernels* kernels_for(Isa isa) noexcept;
+
+// The table in use: that of PRUNEPACK_ISA if it is set, else the best one this CPU can run.
+// Throws std::invalid_argument if PRUNEPACK_ISA names one that cannot run here.
+const Kernels& kernels();
+
+}  // namespace prunepack

@@ -1,0 +1,45 @@
+// Which instruction sets this machine can run. The only file that asks the CPU.
+//
+// cpp/isa.cmake defines PRUNEPACK_CPU_HAS_<ISA> for each ISA it builds, as a test of the very
+// features its kernels were compiled with. The compiler's builtin behind it also checks that the
+// operating system saves the wide registers.
+#include "prunepack/isa.h"
+
+namespace prunepack {
+
+const char* name(Isa isa) noexcept {
+  switch (isa) {
+    case Isa::scalar:
+      return "scalar";
+    case Isa::neon:
+      return "neon";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx512:
+      return "avx512";
+  }
+  return "unknown";
+}
+
+bool cpu_has(Isa isa) noexcept {
+  switch (isa) {
+    case Isa::scalar:
+      return true;
+#ifdef PRUNEPACK_CPU_HAS_NEON
+    case Isa::neon:
+      return PRUNEPACK_CPU_HAS_NEON;
+#endif
+#ifdef PRUNEPACK_CPU_HAS_AVX2
+    case Isa::avx2:
+      return PRUNEPACK_CPU_HAS_AVX2;
+#endif
+#ifdef PRUNEPACK_CPU_HAS_AVX512
+    case Isa::avx512:
+      return PRUNEPACK_CPU_HAS_AVX512;
+#endif
+    default:
+      return false;
+  }
+}
+
+}  // namespace prunepack

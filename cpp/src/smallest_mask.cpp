@@ -1,0 +1,291 @@
+// smallest_mask for whole tensors: exact selection of the k smallest weights, by one pass over
+// them.
+//
+// A sample gives a narrow range of keys that holds the threshold almost certainly. One pass keeps
+// the weights above the range and lists those inside; the counts then prove where the threshold
+// is, and the few listed weights decide the rest. If the counts show that the sample was wrong,
+// what they say narrows the next attempt, so the result is exact whatever the sample.
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "bits.h"
+#include "chunks.h"
+#include "flat_mask.h"
+#include "prunepack/masks.h"
+#include "sample.h"
+
+namespace prunepack {
+namespace {
+
+// Up to here a population is one group for the nm_mask kernel, which looks at it many times, in
+// cache.
+constexpr std::size_t kSmallBytes = 64 * 1024;
+
+constexpr unsigned kAttemptsBySample = 4;
+
+// A part of the weights, worked on by one thread.
+constexpr std::size_t kStep = 16 * 1024;  // elements between checks of the lists' room
+constexpr std::size_t kPartElements = std::size_t{1} << 30;  // positions are 32 bits
+constexpr std::size_t kSlackBytes = 64;
+
+// The weights inside the range: their keys and positions, in order. Grows without initialising.
+template <class Bits>
+class Candidates {
+ public:
+  Bits* room_for_keys(std::size_t more) {
+    reserve(count_ + more);
+    return reinterpret_cast<Bits*>(keys_.get()) + count_;
+  }
+  std::uint32_t* room_for_positions() {
+    return reinterpret_cast<std::uint32_t*>(positions_.get()) + count_;
+  }
+  void added(std::size_t more) { count_ += more; }
+  std::size_t count() const { return count_; }
+  Bits key(std::size_t i) const { return reinterpret_cast<const Bits*>(keys_.get())[i]; }
+  std::uint32_t position(std::size_t i) const {
+    return reinterpret_cast<const std::uint32_t*>(positions_.get())[i];
+  }
+
+ private:
+  using Bytes = std::unique_ptr<std::uint8_t[]>;
+
+  void reserve(std::size_t wanted) {
+    if (wanted <= capacity_) return;
+    const std::size_t capacity = std::max(wanted, 2 * capacity_);
+    grow(keys_, sizeof(Bits), capacity);
+    grow(positions_, sizeof(std::uint32_t), capacity);
+    capacity_ = capacity;
+  }
+  void grow(Bytes& list, std::size_t element_bytes, std::size_t capacity) const {
+    Bytes larger =
+        std::make_unique_for_overwrite<std::uint8_t[]>(capacity * element_bytes + kSlackBytes);
+    if (count_ > 0) std::copy_n(list.get(), count_ * element_bytes, larger.get());
+    list = std::move(larger);
+  }
+
+  Bytes keys_, positions_;
+  std::size_t count_ = 0, capacity_ = 0;
+};
+
+// The selection of one population. `bits` is its own flat mask, starting on a byte.
+template <class Bits>
+class Selection {
+ public:
+  Selection(const Kernels& kernels, const std::uint8_t* data, Dtype dtype, std::size_t count,
+            std::size_t pruned, std::uint8_t* bits, unsigned threads)
+      : kernels_(kernels),
+        data_(data),
+        dtype_(dtype),
+        count_(count),
+        pruned_(pruned),
+        kept_(count - pruned),
+        bits_(bits),
+        threads_(threads_worth(count * sizeof(Bits), threads)) {
+    const std::size_t parts =
+        std::max<std::size_t>({threads_, (count + kPartElements - 1) / kPartElements});
+    part_ = (count / parts + kStep - 1) / kStep * kStep;
+    parts_ = (count + part_ - 1) / part_;
+  }
+
+  void run() {
+    KeyRange possible{0, max_key(dtype_)};
+    for (unsigned attempt = 0;; ++attempt) {
+      const KeyRange range = attempt < kAttemptsBySample
+                                 ? likely_range(data_, dtype_, count_, pruned_, possible, attempt)
+                                 : middle(possible);
+      const Above found =
+          range.low == range.high ? pass_over_ties(range.low) : pass_over_range(range);
+      if (found.above > kept_) {
+        possible.low = range.high + 1;
+      } else if (found.above + found.tied < kept_) {
+        possible.high = range.low - 1;
+      } else {
+        return range.low == range.high ? keep_last_ties(found) : keep_largest_candidates(found);
+      }
+    }
+  }
+
+ private:
+  // Halves what is possible with every pass, so the search ends.
+  static KeyRange middle(KeyRange possible) {
+    const std::uint64_t key = possible.low + (possible.high - possible.low) / 2;
+    return {key, key};
+  }
+
+  template <class Work>
+  void for_parts(const Work& work) {
+    parallel_for(parts_, threads_, [&](std::size_t part) {
+      const std::size_t first = part * part_;
+      work(part, first, std::min(part_, count_ - first));
+    });
+  }
+
+  Above total(const std::vector<Above>& counts) const {
+    Above sum{0, 0};
+    for (const Above& part : counts) {
+      sum.above += part.above;
+      sum.tied += part.tied;
+    }
+    return sum;
+  }
+
+  Above pass_over_ties(std::uint64_t key) {
+    if (tied_bits_.empty()) tied_bits_.resize(row_bytes(count_));
+    tied_.assign(parts_, {});
+    for_parts([&](std::size_t part, std::size_t first, std::size_t count) {
+      tied_[part] = (*kernels_.tied_mask)[dtype_](data_ + first * sizeof(Bits), count, key,
+                                                  bits_ + first / 8, tied_bits_.data() + first / 8);
+    });
+    return total(tied_);
+  }
+
+  // All tied weights look alike, so the first ones are pruned and the last ones kept.
+  void keep_last_ties(Above found) {
+    std::size_t to_prune = found.above + found.tied - kept_;
+    for (std::size_t part = 0; part < parts_; ++part) {
+      const std::size_t pruned = std::min(to_prune, tied_[part].tied);
+      const std::size_t first = part * part_ / 8;
+      const std::size_t end = std::min(first + part_ / 8, tied_bits_.size());
+      clear_first_bits(pruned, first, end);
+      for (std::size_t i = first; i < end; ++i) bits_[i] |= tied_bits_[i];
+      to_prune -= pruned;
+    }
+  }
+
+  void clear_first_bits(std::size_t pruned, std::size_t first, std::size_t end) {
+    constexpr std::size_t kBlock = 512;
+    for (std::size_t i = first; pruned > 0;) {
+      const std::size_t bytes = std::min(kBlock, end - i);
+      const std::size_t set = kernels_.count_bits(tied_bits_.data() + i, bytes);
+      if (set <= pruned) {
+        std::fill_n(tied_bits_.begin() + static_cast<std::ptrdiff_t>(i), bytes, std::uint8_t{0});
+        pruned -= set;
+        i += bytes;
+        continue;
+      }
+      for (; pruned > 0; ++i) {
+        for (; pruned > 0 && tied_bits_[i] != 0; --pruned) {
+          tied_bits_[i] = static_cast<std::uint8_t>(tied_bits_[i] & (tied_bits_[i] - 1));
+        }
+      }
+    }
+  }
+
+  Above pass_over_range(KeyRange range) {
+    candidates_ = std::vector<Candidates<Bits>>(parts_);
+    std::vector<Above> counts(parts_);
+    for_parts([&](std::size_t part, std::size_t first, std::size_t count) {
+      Candidates<Bits>& candidates = candidates_[part];
+      for (std::size_t i = 0; i < count; i += kStep) {
+        const std::size_t step = std::min(kStep, count - i);
+        Bits* keys = candidates.room_for_keys(step);
+        const Above found = (*kernels_.bracket_mask)[dtype_](
+            data_ + (first + i) * sizeof(Bits), step, range.low, range.high,
+            bits_ + (first + i) / 8, keys, candidates.room_for_positions(),
+            static_cast<std::uint32_t>(i));
+        candidates.added(found.tied);
+        counts[part].above += found.above;
+        counts[part].tied += found.tied;
+      }
+    });
+    return total(counts);
+  }
+
+  // The largest candidates fill up what is kept; of those that share the smallest kept key, the
+  // first ones are pruned.
+  void keep_largest_candidates(Above found) {
+    const std::size_t pruned = found.above + found.tied - kept_;
+    const Bits threshold = pruned == found.tied ? static_cast<Bits>(~Bits{0}) : key_of_rank(pruned);
+    std::size_t smaller = 0;
+    for (const Candidates<Bits>& part : candidates_) {
+      for (std::size_t i = 0; i < part.count(); ++i) smaller += part.key(i) < threshold;
+    }
+    std::size_t ties_to_prune = pruned - smaller;
+    for (std::size_t p = 0; p < parts_; ++p) {
+      std::uint8_t* bits = bits_ + p * part_ / 8;
+      for (std::size_t i = 0; i < candidates_[p].count(); ++i) {
+        const Bits key = candidates_[p].key(i);
+        bool keep = key >= threshold;
+        if (key == threshold && ties_to_prune > 0) {
+          --ties_to_prune;
+          keep = false;
+        }
+        const std::uint32_t position = candidates_[p].position(i);
+        bits[position / 8] =
+            static_cast<std::uint8_t>(bits[position / 8] | unsigned{keep} << position % 8);
+      }
+    }
+  }
+
+  Bits key_of_rank(std::size_t rank) const {
+    std::vector<Bits> keys;
+    for (const Candidates<Bits>& part : candidates_) {
+      for (std::size_t i = 0; i < part.count(); ++i) keys.push_back(part.key(i));
+    }
+    const auto nth = keys.begin() + static_cast<std::ptrdiff_t>(rank);
+    std::nth_element(keys.begin(), nth, keys.end());
+    return *nth;
+  }
+
+  const Kernels& kernels_;
+  const std::uint8_t* data_;
+  Dtype dtype_;
+  std::size_t count_, pruned_, kept_;
+  std::uint8_t* bits_;
+  unsigned threads_;
+  std::size_t part_, parts_;
+  std::vector<std::uint8_t> tied_bits_;
+  std::vector<Above> tied_;
+  std::vector<Candidates<Bits>> candidates_;
+};
+
+void select(const Kernels& kernels, const std::uint8_t* data, Dtype dtype, std::size_t count,
+            std::size_t pruned, std::uint8_t* bits, unsigned threads) {
+  switch (width(dtype)) {
+    case 1:
+      return Selection<std::uint8_t>(kernels, data, dtype, count, pruned, bits, threads).run();
+    case 2:
+      return Selection<std::uint16_t>(kernels, data, dtype, count, pruned, bits, threads).run();
+    case 4:
+      return Selection<std::uint32_t>(kernels, data, dtype, count, pruned, bits, threads).run();
+    default:
+      return Selection<std::uint64_t>(kernels, data, dtype, count, pruned, bits, threads).run();
+  }
+}
+
+void set_all(std::uint8_t* bits, std::size_t count, bool value) {
+  BitWriter writer(bits, 0);
+  for (std::size_t step; count > 0; count -= step) {
+    step = std::min<std::size_t>(count, 56);
+    writer.append(value ? (std::uint64_t{1} << step) - 1 : 0, step);
+  }
+}
+
+}  // namespace
+
+void smallest_mask(const Kernels& kernels, const Weights& weights, std::size_t populations,
+                   std::size_t pruned, std::uint8_t* mask, unsigned threads) {
+  if (weights.count() == 0) return;
+  const std::size_t population = weights.count() / populations, bytes = width(weights.dtype);
+  if (population * bytes <= kSmallBytes) {
+    return nm_mask(kernels, weights, {populations, population, 1}, pruned, population, mask,
+                   threads);
+  }
+  const auto* data = static_cast<const std::uint8_t*>(weights.data);
+  FlatMask flat(mask, weights.rows, weights.columns);
+  std::vector<std::uint8_t> own(row_bytes(population));  // where a population starts inside a byte
+  for (std::size_t i = 0; i < populations; ++i) {
+    const std::size_t first = i * population;
+    std::uint8_t* bits = first % 8 == 0 ? flat.bits() + first / 8 : own.data();
+    if (pruned == 0 || pruned == population) {
+      set_all(bits, population, pruned == 0);
+    } else {
+      select(kernels, data + first * bytes, weights.dtype, population, pruned, bits, threads);
+    }
+    if (bits == own.data()) BitWriter(flat.bits(), first).append(own.data(), 0, population);
+  }
+  flat.finish();
+}
+
+}  // namespace prunepack

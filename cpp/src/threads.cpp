@@ -1,0 +1,153 @@
+// A pool of sleeping workers, shared by every caller and made anew in a forked child.
+//
+// A caller puts its job in a queue, works on it itself, and waits only for tasks that a worker has
+// already begun: so it never waits for a thread that may not exist, and calls cannot deadlock.
+#include "prunepack/threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+namespace prunepack {
+namespace {
+
+constexpr unsigned kMostThreads = 1024;
+
+struct Job {
+  Job(std::size_t task_count, const std::function<void(std::size_t)>& function)
+      : tasks(task_count), work(function) {}
+
+  const std::size_t tasks;
+  const std::function<void(std::size_t)>& work;
+  std::atomic<std::size_t> next = 0;
+  std::atomic<bool> failed = false;
+  std::exception_ptr error;  // guarded by the pool's mutex
+  unsigned helpers = 0;      // workers inside; guarded by the pool's mutex
+  unsigned wanted = 0;       // workers that may still join; guarded by the pool's mutex
+};
+
+class Pool {
+ public:
+  void run(Job& job, unsigned helpers) {
+    {
+      const std::lock_guard lock(mutex_);
+      add_workers(helpers);
+      job.wanted = helpers;
+      queue_.push_back(&job);
+    }
+    if (helpers == 1) {
+      job_added_.notify_one();
+    } else {
+      job_added_.notify_all();
+    }
+    work_on(job);
+
+    std::unique_lock lock(mutex_);
+    std::erase(queue_, &job);
+    job_left_.wait(lock, [&] { return job.helpers == 0; });
+    if (job.error) std::rethrow_exception(job.error);
+  }
+
+ private:
+  // If the system gives no more threads, the caller does the work with those there are.
+  void add_workers(unsigned helpers) {
+    try {
+      for (; workers_ < helpers; ++workers_) std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {
+    }
+  }
+
+  void serve() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      job_added_.wait(lock, [&] { return !queue_.empty(); });
+      Job& job = *queue_.front();
+      ++job.helpers;
+      if (--job.wanted == 0) queue_.pop_front();
+      lock.unlock();
+      work_on(job);
+      lock.lock();
+      if (--job.helpers == 0) job_left_.notify_all();
+    }
+  }
+
+  void work_on(Job& job) {
+    for (;;) {
+      const std::size_t task = job.next.fetch_add(1, std::memory_order_relaxed);
+      if (task >= job.tasks || job.failed.load(std::memory_order_relaxed)) return;
+      try {
+        job.work(task);
+      } catch (...) {
+        const std::lock_guard lock(mutex_);
+        if (!job.failed.exchange(true)) job.error = std::current_exception();
+      }
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable job_added_, job_left_;
+  std::deque<Job*> queue_;
+  unsigned workers_ = 0;
+};
+
+// Never destroyed: workers sleep in it until the process ends. After a fork the child has none of
+// them, and perhaps a locked mutex, so it leaves the old pool alone and begins a new one.
+Pool* the_pool = nullptr;
+
+Pool& pool() {
+  static const bool ready = [] {
+    the_pool = new Pool;
+    pthread_atfork(nullptr, nullptr, [] { the_pool = new Pool; });
+    return true;
+  }();
+  (void)ready;
+  return *the_pool;
+}
+
+unsigned usable_cores() {
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof cores, &cores) == 0) {
+    return static_cast<unsigned>(std::max(1, CPU_COUNT(&cores)));
+  }
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+}  // namespace
+
+unsigned default_threads() {
+  const char* text = std::getenv("PRUNEPACK_NUM_THREADS");
+  if (text == nullptr || *text == '\0') return std::min(usable_cores(), kMostThreads);
+  unsigned threads = 0;
+  const char* end = text + std::strlen(text);
+  const auto [stop, error] = std::from_chars(text, end, threads);
+  if (error != std::errc() || stop != end || threads < 1 || threads > kMostThreads) {
+    throw std::invalid_argument("PRUNEPACK_NUM_THREADS must be a number from 1 to 1024, got '" +
+                                std::string(text) + "'");
+  }
+  return threads;
+}
+
+void parallel_for(std::size_t tasks, unsigned threads,
+                  const std::function<void(std::size_t)>& work) {
+  const std::size_t helpers = std::min<std::size_t>({threads, tasks, kMostThreads});
+  if (helpers <= 1) {
+    for (std::size_t task = 0; task < tasks; ++task) work(task);
+    return;
+  }
+  Job job(tasks, work);
+  pool().run(job, static_cast<unsigned>(helpers - 1));
+}
+
+}  // namespace prunepack

@@ -1,0 +1,35 @@
+"""Prune neural-network weights on the CPU, store them small, and get them back."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as _version
+
+from ._core import default_threads as num_threads
+from ._core import isa
+from ._errors import FormatError
+from ._masks import Mask, prune_mask
+from ._packed import PackedTensor, pack
+from ._patterns import NM, Block, Pattern, Threshold, Unstructured
+from ._prune import prune
+from ._verify import Verification, verify
+
+__version__ = _version("prunepack")
+
+__all__ = [
+    "NM",
+    "Block",
+    "FormatError",
+    "Mask",
+    "PackedTensor",
+    "Pattern",
+    "Threshold",
+    "Unstructured",
+    "Verification",
+    "__version__",
+    "isa",
+    "num_threads",
+    "pack",
+    "prune",
+    "prune_mask",
+    "verify",
+]

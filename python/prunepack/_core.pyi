@@ -1,0 +1,109 @@
+import enum
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+_Array: TypeAlias = npt.NDArray[Any]
+_Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+class Dtype(enum.Enum):
+    float8_e4m3fn = 0
+    float8_e5m2 = 1
+    int8 = 2
+    uint8 = 3
+    float16 = 4
+    bfloat16 = 5
+    float32 = 6
+    float64 = 7
+
+def isa() -> str: ...
+def isas() -> list[str]: ...
+def default_threads() -> int: ...
+def from_dlpack(capsule: object) -> tuple[_Array, int]: ...
+def nm_mask(
+    weights: _Array,
+    dtype: Dtype,
+    outer: int,
+    length: int,
+    inner: int,
+    n: int,
+    m: int,
+    rows: int,
+    columns: int,
+    mask: _Bytes,
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> None: ...
+def smallest_mask(
+    weights: _Array,
+    dtype: Dtype,
+    populations: int,
+    pruned: int,
+    rows: int,
+    columns: int,
+    mask: _Bytes,
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> None: ...
+def above_mask(
+    weights: _Array,
+    dtype: Dtype,
+    key: int,
+    rows: int,
+    columns: int,
+    mask: _Bytes,
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> int: ...
+def block_mask(
+    weights: _Array,
+    dtype: Dtype,
+    shape: Sequence[int],
+    tile: Sequence[int],
+    norm: str,
+    pruned: int,
+    mask: _Bytes,
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> None: ...
+def pack(
+    weights: _Array,
+    dtype: Dtype,
+    rows: int,
+    columns: int,
+    given: _Bytes | None,
+    mask: _Bytes,
+    values: _Array,
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> int: ...
+def unpack(
+    mask: _Bytes,
+    values: _Array,
+    dtype: Dtype,
+    rows: int,
+    columns: int,
+    weights: _Array,
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> None: ...
+def apply_mask(
+    weights: _Array,
+    dtype: Dtype,
+    rows: int,
+    columns: int,
+    mask: _Bytes,
+    out: _Array,
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> None: ...
+def count_rows(mask: _Bytes, *, isa: str | None = None) -> npt.NDArray[np.int64]: ...

@@ -1,0 +1,109 @@
+"""Pruning dense weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import _core
+from ._arrays import Array, ArrayLike, Weights, as_array, checked_out, resolve_threads
+from ._masks import mask_bits
+from ._patterns import Pattern, check_pattern
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+def prune(
+    w: ArrayLike,
+    pattern: Pattern,
+    *,
+    importance: ArrayLike | None = None,
+    out: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Prune weights: a dense copy with +0.0 in place of what the pattern prunes.
+
+    Parameters
+    ----------
+    w : array_like
+        The weights: a NumPy array, or an object in CPU memory that shares it through DLPack (a torch
+        tensor) or the buffer protocol. float16, bfloat16, float32, float64, float8_e4m3fn,
+        float8_e5m2, int8 or uint8, of any shape. Read in place; copied only if not C-contiguous.
+    pattern : Unstructured, Threshold, NM or Block
+        The rule.
+    importance : array_like, optional
+        Rank by the magnitudes of this array, of the same shape, instead of the weights.
+    out : array_like, optional
+        Write here instead of a new array: same shape and dtype, writable. ``out=w`` prunes in place.
+        Reusing memory is much faster than asking the system for fresh pages.
+    num_threads : int, optional
+        Threads to use; by default ``PRUNEPACK_NUM_THREADS``, else the usable cores. The result is the
+        same for any number.
+
+    Returns
+    -------
+    ndarray
+        The pruned weights; `out`, if it was given.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array of a dtype named above, or `out` has another dtype than `w`.
+    ValueError
+        If shapes differ, `out` is read-only, or `pattern` does not fit the shape.
+
+    Notes
+    -----
+    What is kept keeps its bits. Reads every weight twice, and writes it once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prunepack as pp
+    >>> w = np.array([[0.5, -3.0, 1.0, 2.0], [4.0, 3.0, 2.0, 1.0]], dtype=np.float32)
+    >>> pp.prune(w, pp.NM(3, 4))
+    array([[ 0., -3.,  0.,  0.],
+           [ 4.,  0.,  0.,  0.]], dtype=float32)
+    >>> _ = pp.prune(w, pp.Unstructured(0.5), out=w)
+    >>> w
+    array([[ 0., -3.,  0.,  0.],
+           [ 4.,  3.,  2.,  0.]], dtype=float32)
+    """
+    check_pattern(pattern)
+    array = as_array(w, "w")
+    weights = Weights.of(array, "w")
+    target = None if out is None else checked_out(out, array.shape, array.dtype)
+    threads = resolve_threads(num_threads)
+    mask = mask_bits(weights, pattern, importance, threads)
+    pruned = _apply(weights, mask, target, threads)
+    return pruned if out is None else out  # type: ignore[return-value]
+
+
+def _apply(
+    weights: Weights, mask: npt.NDArray[np.uint8], target: Array | None, threads: int
+) -> Array:
+    in_place = target is not None and target.flags.c_contiguous and target.flags.aligned
+    if target is not None and in_place and not _overlaps_badly(target, weights.bits):
+        pruned = target
+    else:
+        pruned = np.empty(weights.shape, dtype=weights.info.numpy)
+    _core.apply_mask(
+        weights.bits,
+        weights.info.kernel,
+        weights.rows,
+        weights.columns,
+        mask,
+        pruned.view(weights.info.bits),
+        threads=threads,
+    )
+    if target is not None and pruned is not target:
+        target[...] = pruned
+    return pruned
+
+
+def _overlaps_badly(target: Array, bits: Array) -> bool:
+    """Tell whether writing `target` would change weights not yet read: it is not `bits` itself."""
+    same = target.ctypes.data == bits.ctypes.data
+    return not same and np.may_share_memory(target, bits)

@@ -1,0 +1,184 @@
+"""Checking that weights obey a pattern."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ._arrays import Array, ArrayLike, as_array
+from ._masks import prune_mask
+from ._packed import PackedTensor
+from ._patterns import NM, Block, Pattern, Threshold, Unstructured, check_pattern
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found. True in a condition if the weights obey the pattern.
+
+    Attributes
+    ----------
+    pattern : Unstructured, Threshold, NM or Block
+        The rule that was checked.
+    groups : int
+        How many groups were checked: populations, weights, groups of m, or (for blocks) the tensor.
+    broken : int
+        How many of them have too few zeros.
+    first : tuple of int or None
+        The index of the first weight of the first broken group; None if there is none.
+    message : str
+        The same for people.
+    """
+
+    pattern: Pattern
+    groups: int
+    broken: int
+    first: tuple[int, ...] | None
+    message: str
+
+    @property
+    def ok(self) -> bool:
+        """True if no group is broken."""
+        return self.broken == 0
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+def verify(w: ArrayLike | PackedTensor, pattern: Pattern) -> Verification:
+    """Check that weights have at least the zeros a pattern asks for, where it asks for them.
+
+    Parameters
+    ----------
+    w : array_like or PackedTensor
+        The weights.
+    pattern : Unstructured, Threshold, NM or Block
+        The rule. Which weights are zero is checked, not whether they were the right ones to prune.
+
+    Returns
+    -------
+    Verification
+        How many groups break the pattern, and where the first one is.
+
+    Raises
+    ------
+    TypeError
+        If `w` is no array of a dtype that can be pruned.
+    ValueError
+        If `pattern` does not fit the shape.
+
+    Notes
+    -----
+    Needs a few bytes of memory for every weight.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prunepack as pp
+    >>> w = np.array([[0.0, 5.0, 0.0, 6.0], [0.0, 7.0, 8.0, 9.0]])
+    >>> pp.verify(w, pp.NM(2, 4)).message
+    '1 of 2 groups break 2:4 (50 % sparse); the first at (1, 0): 1 zero of 4 weights, 2 needed'
+    >>> bool(pp.verify(w, pp.Unstructured(0.25)))
+    True
+    """
+    check_pattern(pattern)
+    dense = w.to_dense() if isinstance(w, PackedTensor) else as_array(w, "w")
+    return _verify(pattern, dense)
+
+
+@singledispatch
+def _verify(pattern: Pattern, dense: Array) -> Verification:
+    raise NotImplementedError(pattern, dense.shape)
+
+
+@_verify.register
+def _(pattern: NM, dense: Array) -> Verification:
+    outer, length, inner = pattern._lines(dense.shape)
+    nonzero = _nonzero(dense).reshape(outer, length, inner)
+    starts = np.arange(0, length, pattern.m)
+    sizes = np.minimum(pattern.m, length - starts)
+    needed = np.array([pattern._pruned(int(size)) for size in sizes], dtype=np.int64)
+    if nonzero.size:
+        kept = np.add.reduceat(nonzero, starts, axis=1, dtype=np.int64)
+    else:
+        kept = np.zeros((outer, starts.size, inner), dtype=np.int64)
+    zeros = sizes[:, np.newaxis] - kept
+    broken = zeros < needed[:, np.newaxis]
+
+    def first(where: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+        o, group, i = where
+        flat = (o * length + int(starts[group])) * inner + i
+        return _index(flat, dense.shape), _shortage(zeros[where], sizes[group], needed[group])
+
+    return _verification(pattern, broken, first)
+
+
+@_verify.register
+def _(pattern: Unstructured, dense: Array) -> Verification:
+    populations = pattern._populations(dense.shape)
+    size = dense.size // populations
+    needed = pattern._pruned(dense.size, populations)
+    zeros = size - np.count_nonzero(_nonzero(dense).reshape(populations, size), axis=1)
+
+    def first(where: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+        return _index(where[0] * size, dense.shape), _shortage(zeros[where], size, needed)
+
+    return _verification(pattern, np.asarray(zeros < needed), first)
+
+
+@_verify.register
+def _(pattern: Threshold, dense: Array) -> Verification:
+    broken = _nonzero(dense) & ~prune_mask(dense, pattern).to_bool()
+
+    def first(where: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+        return where, f"the weight is {dense[where]}"
+
+    return _verification(pattern, broken, first)
+
+
+@_verify.register
+def _(pattern: Block, dense: Array) -> Verification:
+    tile = pattern._tile(dense.shape)
+    nonzero = _nonzero(dense).reshape(dense.shape or (1,))
+    for axis, step in enumerate(tile):
+        if nonzero.size:
+            starts = np.arange(0, nonzero.shape[axis], step)
+            nonzero = np.logical_or.reduceat(nonzero, starts, axis=axis)
+    zero_tiles = int(nonzero.size - np.count_nonzero(nonzero))
+    needed = pattern._pruned(dense.shape, tile)
+
+    def first(where: tuple[int, ...]) -> tuple[tuple[int, ...], str]:  # noqa: ARG001
+        tiles = "tile" if zero_tiles == 1 else "tiles"
+        return (0,) * dense.ndim, f"{zero_tiles} {tiles} of {nonzero.size} zero, {needed} needed"
+
+    return _verification(pattern, np.array([zero_tiles < needed]), first)
+
+
+def _nonzero(dense: Array) -> npt.NDArray[np.bool_]:
+    return prune_mask(dense, Threshold(0.0)).to_bool()
+
+
+def _verification(pattern: Pattern, broken: npt.NDArray[np.bool_], first: object) -> Verification:
+    count = int(np.count_nonzero(broken))
+    if count == 0:
+        message = f"all {broken.size} groups obey {pattern}"
+        return Verification(pattern, broken.size, 0, None, message)
+    where = tuple(int(i) for i in np.unravel_index(int(np.argmax(broken)), broken.shape))
+    assert callable(first)
+    index, shortage = first(where)
+    groups = "group breaks" if broken.size == 1 else "groups break"
+    message = f"{count} of {broken.size} {groups} {pattern}; the first at {index}: {shortage}"
+    return Verification(pattern, broken.size, count, index, message)
+
+
+def _index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
+
+
+def _shortage(zeros: int, size: int, needed: int) -> str:
+    return f"{zeros} {'zero' if zeros == 1 else 'zeros'} of {size} weights, {needed} needed"
