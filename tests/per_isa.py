@@ -56,8 +56,8 @@ class Operations:
         with guarded((rows, -(-cols // 8)), np.dtype(np.uint8)) as mask:
             match pattern:
                 case Unstructured():
-                    populations = w.shape[0] if pattern.scope == "row" else 1
-                    prune = round(pattern.sparsity * (w.size // populations)) if w.size else 0
+                    populations = max(w.shape[0], 1) if pattern.scope == "row" else 1
+                    prune = round(pattern.sparsity * (w.size // populations))
                     _core.smallest_mask(
                         x, dtype, populations, prune, rows, cols, mask, **self._where
                     )

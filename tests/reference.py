@@ -63,7 +63,7 @@ def norm_of(tile: Weights, norm: str) -> float:
     if norm == "max":
         return float(x.max())
     terms = np.zeros(-(-x.size // 8) * 8)  # element e goes to lane e mod 8
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         terms[: x.size] = x if norm == "l1" else x * x
         lanes = np.cumsum(terms.reshape(-1, 8), axis=0)[-1]
         lanes = lanes[:4] + lanes[4:]
