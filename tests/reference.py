@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def key(x: Weights) -> npt.NDArray[Any]:
     """Rank of a weight: |x| as an unsigned integer, with NaN above infinity."""
-    bits = x.view(f"u{x.itemsize}")
+    bits: npt.NDArray[Any] = x.view(f"u{x.itemsize}")
     if x.dtype == np.uint8:
         return bits
     if x.dtype == np.int8:

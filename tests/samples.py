@@ -48,7 +48,7 @@ def telling_bits(dtype: np.dtype[Any]) -> list[int]:
     if dtype.kind in "iu":
         values = [0, 1, 2, 127, 128, 129, 255]
         return [value % 256 for value in values]
-    info = ml_dtypes.finfo(dtype)
+    info = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
     one = np.ones((), dtype)
     extremes = [0 * one, one, info.max, info.smallest_subnormal, info.smallest_normal]
     patterns = [int(np.asarray(x, dtype).view(bits_type(dtype))) for x in extremes]
@@ -101,7 +101,8 @@ def sample(distribution: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> A
         if dtype.kind in "iu":
             w = rng.integers(0, 3, shape).astype(dtype)
         else:
-            mantissa = 2 ** ml_dtypes.finfo(dtype).nmant - 1
+            info = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+            mantissa = 2**info.nmant - 1
             sign = 2 ** (8 * dtype.itemsize - 1)
             bits = rng.integers(0, mantissa, shape, bits_type(dtype), endpoint=True)
             w = (bits | sign * rng.integers(0, 2, shape, bits_type(dtype))).view(dtype)

@@ -68,7 +68,8 @@ def pattern_of(case: dict[str, Any]) -> pp.Unstructured | pp.Threshold | pp.NM |
     if case["fn"] == "threshold":
         return pp.Threshold(args["threshold"])
     if case["fn"] == "nm":
-        return pp.NM(*args["n_m_ratio"], axis=args["dim"])
+        n, m = args["n_m_ratio"]
+        return pp.NM(n, m, args["dim"])
     if "block_size" in args:
         tile = (*(1,) * args["dim"], args["block_size"])
         return pp.Block(tile, args["target_sparsity"])

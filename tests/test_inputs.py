@@ -43,7 +43,7 @@ class Tensor:
 class OldTensor(Tensor):
     """The same, written before version 1 of the protocol: it takes no options but `stream`."""
 
-    def __dlpack__(self, stream: Any = None) -> Any:
+    def __dlpack__(self, stream: Any = None) -> Any:  # type: ignore[override]
         return self._lent.__dlpack__(stream=stream)
 
 
@@ -238,7 +238,7 @@ def test_a_capsule_is_used_once() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_torch() -> None:
-    import torch
+    torch: Any = importlib.import_module("torch")
 
     for name in ("int8", "uint8", "float16", "bfloat16", "float32", "float64"):
         tensor = torch.tensor(W.astype(np.int8).astype(float).tolist()).to(getattr(torch, name))
@@ -254,8 +254,9 @@ def test_torch() -> None:
 
 
 def test_buffers() -> None:
-    flat = W.ravel()
-    for buffer in (array.array("f", flat), memoryview(flat), memoryview(W)):
+    flat: Any = W.ravel()
+    table: Any = W
+    for buffer in (array.array("f", flat), memoryview(flat), memoryview(table)):
         w: Any = buffer
         assert pp.prune(w, HALF).ravel().tolist() == [x for row in PRUNED for x in row]
     signed: Any = array.array("b", [1, -128, 127, 3])

@@ -93,7 +93,8 @@ def test_target_of_blocks() -> None:
 
 
 def test_target_of_a_threshold_depends_on_the_weights() -> None:
-    assert pp.Threshold(0.1).target((8, 6)) is None
+    pattern: pp.Pattern = pp.Threshold(0.1)
+    assert pattern.target((8, 6)) is None
 
 
 @pytest.mark.parametrize(
@@ -167,8 +168,9 @@ def test_numpy_integers_are_integers() -> None:
     assert pp.NM(*numpy) == pp.NM(3, 4)
     assert pp.NM(*numpy).target((100, 1003)) == 100 * 752  # in uint8 this would overflow
     assert pp.prune_mask(np.ones((2, 2), np.float32), pp.NM(*numpy)).kept == 2
-    one: Any = np.int64(4)
-    assert pp.Block(one, 0.5) == pp.Block(4, 0.5) == pp.Block((4,), 0.5)
+    for side in (4, np.int64(4)):
+        tile: Any = side
+        assert pp.Block(tile, 0.5) == pp.Block((4,), 0.5)
 
 
 @pytest.mark.parametrize("number", [np.float16, np.float32, np.float64, np.array], ids=str)

@@ -63,11 +63,11 @@ def test_two_million_weights(isa: str, dtype: np.dtype[Any]) -> None:
         assert same_bits(actual, reference.prune(w, kept)), threads
 
 
-@pytest.mark.parametrize("pattern", PATTERNS, ids=repr)
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-def test_distribution(dtype: np.dtype[Any], distribution: str, pattern: Any) -> None:
+def test_distribution(dtype: np.dtype[Any], distribution: str) -> None:
     w = sample(distribution, dtype, (24, 37))
-    assert same_bits(pp.prune(w, pattern), expected(w, pattern))
+    for pattern in PATTERNS:
+        assert same_bits(pp.prune(w, pattern), expected(w, pattern)), pattern
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=repr)

@@ -28,7 +28,7 @@ PATTERNS = (
 
 def broken_groups(w: npt.NDArray[Any], n: int, m: int) -> list[tuple[int, ...]]:
     """Where the groups of a 2-D tensor begin that hold too few zeros, group by group."""
-    begins = []
+    begins: list[tuple[int, ...]] = []
     for row, col in np.ndindex(w.shape[0], -(-w.shape[1] // m)):
         group = w[row, col * m : (col + 1) * m]
         padding = m - group.size
