@@ -15,16 +15,16 @@ namespace {
 constexpr Kernels kTables[] = {
 #ifdef PRUNEPACK_CPU_HAS_AVX512
     {.isa = Isa::avx512,
-     .nm_mask = &scalar::nm_mask,
-     .above_mask = &scalar::above_mask,
-     .tied_mask = &scalar::tied_mask,
-     .bracket_mask = &scalar::bracket_mask,
+     .nm_mask = &avx512::nm_mask,
+     .above_mask = &avx512::above_mask,
+     .tied_mask = &avx512::tied_mask,
+     .bracket_mask = &avx512::bracket_mask,
      .tile_norms = &scalar::tile_norms,
      .column_norms = &scalar::column_norms,
-     .compress = &scalar::compress,
-     .expand = &scalar::expand,
-     .apply_mask = &scalar::apply_mask,
-     .count_bits = scalar::count_bits},
+     .compress = &avx512::compress,
+     .expand = &avx512::expand,
+     .apply_mask = &avx512::apply_mask,
+     .count_bits = avx512::count_bits},
 #endif
 #ifdef PRUNEPACK_CPU_HAS_AVX2
     {.isa = Isa::avx2,

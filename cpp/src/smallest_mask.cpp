@@ -24,47 +24,48 @@ constexpr std::size_t kSmallBytes = 64 * 1024;
 
 constexpr unsigned kAttemptsBySample = 4;
 
-// A part of the weights, worked on by one thread.
-constexpr std::size_t kStep = 16 * 1024;  // elements between checks of the lists' room
-constexpr std::size_t kPartElements = std::size_t{1} << 30;  // positions are 32 bits
+// What the bracket_mask kernel is given at once: as much as its positions can count.
+constexpr std::size_t kStep = 64 * 1024;
 constexpr std::size_t kSlackBytes = 64;
 
-// The weights inside the range: their keys and positions, in order. Grows without initialising.
+// The weights of one part inside the range, in order: their keys, and their positions counted from
+// the start of their step. Grows without initialising.
 template <class Bits>
 class Candidates {
  public:
-  Bits* room_for_keys(std::size_t more) {
-    reserve(count_ + more);
-    return reinterpret_cast<Bits*>(keys_.get()) + count_;
+  void reserve(std::size_t more) {
+    const std::size_t wanted = count_ + more;
+    if (wanted <= capacity_) return;
+    capacity_ = std::max(wanted, 2 * capacity_);
+    grow(keys_);
+    grow(positions_);
   }
-  std::uint32_t* room_for_positions() {
-    return reinterpret_cast<std::uint32_t*>(positions_.get()) + count_;
+  Bits* next_key() { return keys_.get() + count_; }
+  std::uint16_t* next_position() { return positions_.get() + count_; }
+  void added_step(std::size_t more) {
+    count_ += more;
+    steps_.push_back(count_);
   }
-  void added(std::size_t more) { count_ += more; }
+
   std::size_t count() const { return count_; }
-  Bits key(std::size_t i) const { return reinterpret_cast<const Bits*>(keys_.get())[i]; }
-  std::uint32_t position(std::size_t i) const {
-    return reinterpret_cast<const std::uint32_t*>(positions_.get())[i];
-  }
+  std::size_t steps() const { return steps_.size(); }
+  std::size_t step_begin(std::size_t step) const { return step == 0 ? 0 : steps_[step - 1]; }
+  std::size_t step_end(std::size_t step) const { return steps_[step]; }
+  Bits key(std::size_t i) const { return keys_[i]; }
+  std::uint16_t position(std::size_t i) const { return positions_[i]; }
 
  private:
-  using Bytes = std::unique_ptr<std::uint8_t[]>;
-
-  void reserve(std::size_t wanted) {
-    if (wanted <= capacity_) return;
-    const std::size_t capacity = std::max(wanted, 2 * capacity_);
-    grow(keys_, sizeof(Bits), capacity);
-    grow(positions_, sizeof(std::uint32_t), capacity);
-    capacity_ = capacity;
-  }
-  void grow(Bytes& list, std::size_t element_bytes, std::size_t capacity) const {
-    Bytes larger =
-        std::make_unique_for_overwrite<std::uint8_t[]>(capacity * element_bytes + kSlackBytes);
-    if (count_ > 0) std::copy_n(list.get(), count_ * element_bytes, larger.get());
+  template <class Item>
+  void grow(std::unique_ptr<Item[]>& list) const {
+    constexpr std::size_t slack = kSlackBytes / sizeof(Item);
+    auto larger = std::make_unique_for_overwrite<Item[]>(capacity_ + slack);
+    if (count_ > 0) std::copy_n(list.get(), count_, larger.get());
     list = std::move(larger);
   }
 
-  Bytes keys_, positions_;
+  std::unique_ptr<Bits[]> keys_;
+  std::unique_ptr<std::uint16_t[]> positions_;
+  std::vector<std::size_t> steps_;  // where each step's candidates end
   std::size_t count_ = 0, capacity_ = 0;
 };
 
@@ -82,9 +83,7 @@ class Selection {
         kept_(count - pruned),
         bits_(bits),
         threads_(threads_worth(count * sizeof(Bits), threads)) {
-    const std::size_t parts =
-        std::max<std::size_t>({threads_, (count + kPartElements - 1) / kPartElements});
-    part_ = (count / parts + kStep - 1) / kStep * kStep;
+    part_ = (count / threads_ / kStep + 1) * kStep;
     parts_ = (count + part_ - 1) / part_;
   }
 
@@ -179,12 +178,11 @@ class Selection {
       Candidates<Bits>& candidates = candidates_[part];
       for (std::size_t i = 0; i < count; i += kStep) {
         const std::size_t step = std::min(kStep, count - i);
-        Bits* keys = candidates.room_for_keys(step);
+        candidates.reserve(step);
         const Above found = (*kernels_.bracket_mask)[dtype_](
             data_ + (first + i) * sizeof(Bits), step, range.low, range.high,
-            bits_ + (first + i) / 8, keys, candidates.room_for_positions(),
-            static_cast<std::uint32_t>(i));
-        candidates.added(found.tied);
+            bits_ + (first + i) / 8, candidates.next_key(), candidates.next_position());
+        candidates.added_step(found.tied);
         counts[part].above += found.above;
         counts[part].tied += found.tied;
       }
@@ -203,17 +201,20 @@ class Selection {
     }
     std::size_t ties_to_prune = pruned - smaller;
     for (std::size_t p = 0; p < parts_; ++p) {
-      std::uint8_t* bits = bits_ + p * part_ / 8;
-      for (std::size_t i = 0; i < candidates_[p].count(); ++i) {
-        const Bits key = candidates_[p].key(i);
-        bool keep = key >= threshold;
-        if (key == threshold && ties_to_prune > 0) {
-          --ties_to_prune;
-          keep = false;
+      const Candidates<Bits>& part = candidates_[p];
+      for (std::size_t step = 0; step < part.steps(); ++step) {
+        std::uint8_t* bits = bits_ + (p * part_ + step * kStep) / 8;
+        for (std::size_t i = part.step_begin(step); i < part.step_end(step); ++i) {
+          const Bits key = part.key(i);
+          bool keep = key >= threshold;
+          if (key == threshold && ties_to_prune > 0) {
+            --ties_to_prune;
+            keep = false;
+          }
+          const std::size_t position = part.position(i);
+          bits[position / 8] =
+              static_cast<std::uint8_t>(bits[position / 8] | unsigned{keep} << position % 8);
         }
-        const std::uint32_t position = candidates_[p].position(i);
-        bits[position / 8] =
-            static_cast<std::uint8_t>(bits[position / 8] | unsigned{keep} << position % 8);
       }
     }
   }

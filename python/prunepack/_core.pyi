@@ -17,6 +17,7 @@ class Dtype(enum.Enum):
     bfloat16 = 5
     float32 = 6
     float64 = 7
+    __pybind11_native_enum__: object
 
 def isa() -> str: ...
 def isas() -> list[str]: ...

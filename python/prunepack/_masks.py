@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,10 +68,7 @@ class Mask:
         >>> Mask.from_bool(np.array([True, False, False, True])).bits
         array([[9]], dtype=uint8)
         """
-        array = as_array(keep, "keep")
-        if array.dtype != np.bool_:
-            msg = f"keep must be a bool array, got {array.dtype}"
-            raise TypeError(msg)
+        array = bool_array(keep, "keep")
         rows = array.reshape(math.prod(array.shape[:-1]), array.shape[-1] if array.shape else 1)
         return cls(array.shape, np.packbits(rows, axis=1, bitorder="little"))
 
@@ -197,9 +195,22 @@ def mask_bits(
     return mask
 
 
+def bool_array(keep: ArrayLike, argument: str) -> npt.NDArray[np.bool_]:
+    """Check that `keep` is a bool array, and return it."""
+    array = as_array(keep, argument)
+    if array.dtype != np.bool_:
+        msg = f"{argument} must be a Mask or a bool array, got {array.dtype}"
+        raise TypeError(msg)
+    return array
+
+
 def checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Check that `shape` is one, and return it as a tuple of int."""
-    extents = tuple(int(extent) for extent in shape)
+    try:
+        extents = tuple(operator.index(extent) for extent in shape)
+    except TypeError:
+        msg = f"shape must be a tuple of int, got {shape!r}"
+        raise TypeError(msg) from None
     if any(extent < 0 for extent in extents):
         msg = f"shape must not hold a negative number, got {extents}"
         raise ValueError(msg)

@@ -10,7 +10,7 @@ import numpy as np
 from . import _core
 from ._arrays import Array, ArrayLike, Weights, as_array, checked_out, resolve_threads
 from ._dtypes import dtype_info
-from ._masks import Mask, checked_bits, checked_shape
+from ._masks import Mask, bool_array, checked_bits, checked_shape
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -152,7 +152,13 @@ class PackedTensor:
         """
         threads = resolve_threads(num_threads)
         target = None if out is None else checked_out(out, self._shape, self._dtype)
-        in_place = target is not None and target.flags.c_contiguous and target.flags.aligned
+        in_place = (
+            target is not None
+            and target.flags.c_contiguous
+            and target.flags.aligned
+            and not np.may_share_memory(target, self._values)
+            and not np.may_share_memory(target, self._mask)
+        )
         dense = target if target is not None and in_place else np.empty(self._shape, self._dtype)
         info = dtype_info(self._dtype, "dtype")
         rows, columns = _rows_columns(self._shape)
@@ -266,7 +272,7 @@ def _given_bits(
     mask: Mask | npt.NDArray[np.bool_], shape: tuple[int, ...]
 ) -> npt.NDArray[np.uint8]:
     if not isinstance(mask, Mask):
-        mask = Mask.from_bool(as_array(mask, "mask"))
+        mask = Mask.from_bool(bool_array(mask, "mask"))
     if mask.shape != shape:
         msg = f"mask must have the shape of w, {shape}, got {mask.shape}"
         raise ValueError(msg)
@@ -284,8 +290,8 @@ def _offsets(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 
 def _check_offsets(given: npt.NDArray[np.int64], counted: npt.NDArray[np.int64]) -> None:
-    if given.dtype != np.int64:
-        msg = f"row_offsets must be an array of int64, got {given.dtype}"
+    if _dtype_name(given) != "int64":
+        msg = f"row_offsets must be an array of int64, got {_dtype_name(given)}"
         raise TypeError(msg)
     if not np.array_equal(given, counted):
         msg = (
@@ -296,13 +302,20 @@ def _check_offsets(given: npt.NDArray[np.int64], counted: npt.NDArray[np.int64])
 
 
 def _checked_values(values: Array, dtype: np.dtype[Any], kept: int) -> Array:
-    if values.dtype != dtype:
-        msg = f"values must have dtype {dtype}, got {values.dtype}"
+    if _dtype_name(values) != dtype.name:
+        msg = f"values must be an array of {dtype}, got {_dtype_name(values)}"
         raise TypeError(msg)
     if values.shape != (kept,):
         msg = f"values must have shape ({kept},), one for each 1 of the mask, got {values.shape}"
         raise ValueError(msg)
     return np.ascontiguousarray(values)
+
+
+def _dtype_name(part: object) -> str:
+    """Name the dtype of an array, or the type of what is none."""
+    if not isinstance(part, np.ndarray):
+        return type(part).__name__
+    return part.dtype.name if part.dtype.isnative else str(part.dtype)
 
 
 def _frozen(array: Array) -> Array:

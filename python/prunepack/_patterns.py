@@ -60,7 +60,7 @@ class Unstructured:
     scope: Scope = "tensor"
 
     def __post_init__(self) -> None:
-        _check_sparsity(self.sparsity)
+        object.__setattr__(self, "sparsity", _checked_sparsity(self.sparsity))
         if self.scope not in get_args(Scope):
             msg = f"scope must be 'tensor' or 'row', got {self.scope!r}"
             raise ValueError(msg)
@@ -125,7 +125,8 @@ class Threshold:
     value: float
 
     def __post_init__(self) -> None:
-        if not _real("value", self.value) >= 0:
+        object.__setattr__(self, "value", _real("value", self.value))
+        if not self.value >= 0:
             msg = f"value must not be negative or NaN, got {self.value}"
             raise ValueError(msg)
 
@@ -196,13 +197,14 @@ class NM:
     axis: int = 1
 
     def __post_init__(self) -> None:
-        n, m = _integer("n", self.n), _integer("m", self.m)
-        _integer("axis", self.axis)
-        if m < 1:
-            msg = f"m must be at least 1, got {m}"
-            raise ValueError(msg)
-        if not 0 <= n <= m:
-            msg = f"n counts the zeros of every m weights, so it must be from 0 to {m}, got {n}"
+        for name in ("n", "m", "axis"):
+            object.__setattr__(self, name, _integer(name, getattr(self, name)))
+        _check_group(self.m)
+        if not 0 <= self.n <= self.m:
+            msg = (
+                f"n counts the zeros of every m weights, so it must be from 0 to {self.m}, "
+                f"got {self.n}"
+            )
             raise ValueError(msg)
 
     @classmethod
@@ -214,7 +216,12 @@ class NM:
         >>> NM.keeping(1, 4) == NM(3, 4)
         True
         """
-        return cls(_integer("m", m) - _integer("kept", kept), m, axis)
+        size, kept = _integer("m", m), _integer("kept", kept)
+        _check_group(size)
+        if not 0 <= kept <= size:
+            msg = f"kept must be from 0 to {size}, got {kept}"
+            raise ValueError(msg)
+        return cls(size - kept, size, axis)
 
     def __str__(self) -> str:
         axis = "" if self.axis == 1 else f" along axis {self.axis}"
@@ -306,16 +313,19 @@ class Block:
     norm: Norm = "l2"
 
     def __post_init__(self) -> None:
-        extents = (self.shape,) if isinstance(self.shape, int) else tuple(self.shape)
+        given: Any = self.shape
+        extents = tuple(
+            None if extent is None else _integer("shape", extent)
+            for extent in (given if isinstance(given, (tuple, list)) else (given,))
+        )
         object.__setattr__(self, "shape", extents)
         if not extents:
             msg = "shape must have at least one axis, got ()"
             raise ValueError(msg)
-        for extent in extents:
-            if extent is not None and _integer("shape", extent) < 1:
-                msg = f"shape must hold numbers from 1 on, or None for a whole axis, got {extents}"
-                raise ValueError(msg)
-        _check_sparsity(self.sparsity)
+        if given is None or any(extent is not None and extent < 1 for extent in extents):
+            msg = f"shape must hold numbers from 1 on, or None for a whole axis, got {given}"
+            raise ValueError(msg)
+        object.__setattr__(self, "sparsity", _checked_sparsity(self.sparsity))
         if self.norm not in get_args(Norm):
             msg = f"norm must be 'l1', 'l2' or 'max', got {self.norm!r}"
             raise ValueError(msg)
@@ -374,9 +384,17 @@ def check_pattern(pattern: object) -> None:
         raise TypeError(msg)
 
 
-def _check_sparsity(sparsity: float) -> None:
-    if not 0 <= _real("sparsity", sparsity) <= 1:
+def _checked_sparsity(sparsity: Any) -> float:
+    checked = _real("sparsity", sparsity)
+    if not 0 <= checked <= 1:
         msg = f"sparsity must be from 0 to 1, got {sparsity}"
+        raise ValueError(msg)
+    return checked
+
+
+def _check_group(m: int) -> None:
+    if m < 1:
+        msg = f"m must be at least 1, got {m}"
         raise ValueError(msg)
 
 

@@ -100,8 +100,9 @@ def _verify(pattern: Pattern, dense: Array) -> Verification:
 def _(pattern: NM, dense: Array) -> Verification:
     outer, length, inner = pattern._lines(dense.shape)
     nonzero = _nonzero(dense).reshape(outer, length, inner)
-    starts = np.arange(0, length, pattern.m)
-    sizes = np.minimum(pattern.m, length - starts)
+    step = min(pattern.m, max(length, 1))
+    starts = np.arange(0, length, step)
+    sizes = np.minimum(step, length - starts)
     needed = np.array([pattern._pruned(int(size)) for size in sizes], dtype=np.int64)
     if nonzero.size:
         kept = np.add.reduceat(nonzero, starts, axis=1, dtype=np.int64)

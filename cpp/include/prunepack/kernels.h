@@ -46,12 +46,12 @@ using TiedMask = Above (*)(const void* weights, std::size_t count, std::uint64_t
                            std::uint8_t* above, std::uint8_t* tied) noexcept;
 
 // Keeps the weights whose key is above `high`, and appends those with low <= key <= high to two
-// lists, in order: their keys (unsigned integers of the weights' width) and their positions,
-// counted from `first`. Both lists have room for `count` elements and 64 bytes more, all of
-// which may be overwritten.
+// lists, in order: their keys (unsigned integers of the weights' width) and their positions. Both
+// lists have room for `count` elements and 64 bytes more, all of which may be overwritten.
+// `count` is at most 65,536.
 using BracketMask = Above (*)(const void* weights, std::size_t count, std::uint64_t low,
                               std::uint64_t high, std::uint8_t* mask, void* keys,
-                              std::uint32_t* positions, std::uint32_t first) noexcept;
+                              std::uint16_t* positions) noexcept;
 
 // The norm of each of `tiles` consecutive tiles of `size` elements, in float64.
 //

@@ -42,8 +42,7 @@ Above tied_mask_of(const void* weights, std::size_t count, std::uint64_t key, st
 
 template <class E>
 Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low, std::uint64_t high,
-                      std::uint8_t* mask, void* keys, std::uint32_t* positions,
-                      std::uint32_t first) noexcept {
+                      std::uint8_t* mask, void* keys, std::uint16_t* positions) noexcept {
   using Bits = typename E::Bits;
   const auto* bits = static_cast<const Bits*>(weights);
   auto* inside = static_cast<Bits*>(keys);
@@ -54,7 +53,7 @@ Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low,
     counts.above += key > high;
     if (key < low || key > high) continue;
     inside[counts.tied] = key;
-    positions[counts.tied] = first + static_cast<std::uint32_t>(i);
+    positions[counts.tied] = static_cast<std::uint16_t>(i);
     ++counts.tied;
   }
   return counts;

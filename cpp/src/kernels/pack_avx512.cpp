@@ -1,0 +1,126 @@
+// compress, expand, apply_mask and count_bits, AVX-512: a word of the mask a step.
+#include "avx512.h"
+#include "tables.h"
+
+namespace prunepack::avx512 {
+namespace {
+
+// Where the elements of register r of a run begin among the kept ones: counted from the word's own
+// low bits, so that no register waits for the one before it.
+template <class Bits>
+std::size_t kept_before(std::uint64_t word, std::size_t r) noexcept {
+  return popcount(word & first_bits(r * kLanes<Bits>));
+}
+
+template <class Bits>
+MaskOf<Bits> lanes_of(std::uint64_t word, std::size_t r) noexcept {
+  return static_cast<MaskOf<Bits>>(word >> (r * kLanes<Bits>));
+}
+
+// Full stores that run over into what the next ones will write.
+template <class Bits>
+void compress_run(const Run64<Bits>& run, std::uint64_t word, Bits* out) noexcept {
+  for (std::size_t r = 0; r < Run64<Bits>::kRegisters; ++r) {
+    _mm512_storeu_si512(out + kept_before<Bits>(word, r),
+                        LanesOf<Bits>::compress(lanes_of<Bits>(word, r), run.registers[r]));
+  }
+}
+
+// Stores of exactly what is kept.
+template <class Bits>
+void compress_last(const Run64<Bits>& run, std::uint64_t word, Bits* out) noexcept {
+  for (std::size_t r = 0; r < Run64<Bits>::kRegisters; ++r) {
+    const auto lanes = lanes_of<Bits>(word, r);
+    LanesOf<Bits>::store(out + kept_before<Bits>(word, r), first_lanes<Bits>(popcount(lanes)),
+                         LanesOf<Bits>::compress(lanes, run.registers[r]));
+  }
+}
+
+template <class Bits>
+void compress_of(const void* weights, const std::uint8_t* mask, std::size_t count, std::size_t kept,
+                 void* values) noexcept {
+  const auto* in = static_cast<const Bits*>(weights);
+  auto* out = static_cast<Bits*>(values);
+  const Bits* const last_full = kept >= 64 ? out + kept - 64 : nullptr;
+
+  std::size_t i = 0;
+  for (; i + 64 <= count && last_full != nullptr && out <= last_full; i += 64) {
+    const std::uint64_t word = load_word(mask + i / 8);
+    compress_run(Run64<Bits>::load(in + i), word, out);
+    out += popcount(word);
+  }
+  for (; i + 64 <= count; i += 64) {
+    const std::uint64_t word = load_word(mask + i / 8);
+    compress_last(Run64<Bits>::load(in + i), word, out);
+    out += popcount(word);
+  }
+  if (const std::size_t rest = count - i; rest > 0) {
+    compress_last(Run64<Bits>::load(in + i, rest), load_word(mask + i / 8, rest), out);
+  }
+}
+
+template <class Bits>
+void expand_of(const std::uint8_t* mask, const void* values, std::size_t, std::size_t count,
+               void* weights) noexcept {
+  const auto* in = static_cast<const Bits*>(values);
+  auto* out = static_cast<Bits*>(weights);
+  std::size_t i = 0;
+  for (; i + 64 <= count; i += 64) {
+    const std::uint64_t word = load_word(mask + i / 8);
+    for (std::size_t r = 0; r < Run64<Bits>::kRegisters; ++r) {
+      // The mask comes from memory, not from the word: moving it from a general register is slow.
+      MaskOf<Bits> lanes;
+      std::memcpy(&lanes, mask + i / 8 + r * sizeof lanes, sizeof lanes);
+      _mm512_storeu_si512(out + i + r * kLanes<Bits>,
+                          LanesOf<Bits>::expand(lanes, in + kept_before<Bits>(word, r)));
+    }
+    in += popcount(word);
+  }
+  for (std::size_t r = 0; i < count; i += kLanes<Bits>, ++r) {
+    const std::size_t rest = count - i < kLanes<Bits> ? count - i : kLanes<Bits>;
+    const std::uint64_t word = load_word(mask + (count - count % 64) / 8, count % 64);
+    LanesOf<Bits>::store(
+        out + i, first_lanes<Bits>(rest),
+        LanesOf<Bits>::expand(lanes_of<Bits>(word, r), in + kept_before<Bits>(word, r)));
+  }
+}
+
+template <class Bits>
+void apply_mask_of(const void* weights, const std::uint8_t* mask, std::size_t count,
+                   void* out) noexcept {
+  const auto* from = static_cast<const Bits*>(weights);
+  auto* to = static_cast<Bits*>(out);
+  std::size_t i = 0;
+  for (; i + 64 <= count; i += 64) {
+    for (std::size_t r = 0; r < Run64<Bits>::kRegisters; ++r) {
+      MaskOf<Bits> lanes;
+      std::memcpy(&lanes, mask + i / 8 + r * sizeof lanes, sizeof lanes);
+      const std::size_t at = i + r * kLanes<Bits>;
+      _mm512_storeu_si512(to + at, LanesOf<Bits>::load(lanes, from + at));
+    }
+  }
+  for (std::size_t r = 0; i < count; i += kLanes<Bits>, ++r) {
+    const std::size_t rest = count - i < kLanes<Bits> ? count - i : kLanes<Bits>;
+    const std::uint64_t word = load_word(mask + (count - count % 64) / 8, count % 64);
+    LanesOf<Bits>::store(to + i, first_lanes<Bits>(rest),
+                         LanesOf<Bits>::load(lanes_of<Bits>(word, r), from + i));
+  }
+}
+
+}  // namespace
+
+const PerDtype<Compress> compress = PRUNEPACK_PER_WIDTH(compress_of);
+const PerDtype<Expand> expand = PRUNEPACK_PER_WIDTH(expand_of);
+const PerDtype<ApplyMask> apply_mask = PRUNEPACK_PER_WIDTH(apply_mask_of);
+
+std::size_t count_bits(const std::uint8_t* mask, std::size_t bytes) noexcept {
+  std::size_t sums[4] = {};  // four sums, because each popcount waits for the one it is added to
+  for (; bytes >= 32; bytes -= 32, mask += 32) {
+    for (std::size_t j = 0; j < 4; ++j) sums[j] += popcount(load_word(mask + 8 * j));
+  }
+  for (; bytes >= 8; bytes -= 8, mask += 8) sums[0] += popcount(load_word(mask));
+  if (bytes > 0) sums[1] += popcount(load_word(mask, 8 * bytes));
+  return sums[0] + sums[1] + sums[2] + sums[3];
+}
+
+}  // namespace prunepack::avx512
