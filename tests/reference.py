@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 def key(x: Weights) -> npt.NDArray[Any]:
     """Rank of a weight: |x| as an unsigned integer, with NaN above infinity."""
-    bits: npt.NDArray[Any] = x.view(f"u{x.itemsize}")
+    bits: Weights = x.view(f"u{x.itemsize}")
     if x.dtype == np.uint8:
         return bits
     if x.dtype == np.int8:
         return np.abs(x.astype(np.int16)).astype(np.uint8)
-    return bits & bits.dtype.type(2 ** (8 * x.itemsize - 1) - 1)
+    without_sign: Weights = bits & bits.dtype.type(2 ** (8 * x.itemsize - 1) - 1)
+    return without_sign
 
 
 def magnitude(x: Weights) -> npt.NDArray[np.float64]:
