@@ -25,6 +25,7 @@ from samples import (
     same_bits,
     sample,
     shapes,
+    telling_bits,
     weights,
 )
 
@@ -336,12 +337,23 @@ def test_equal_weights_lose_the_lower_indices(dtype: np.dtype[Any], pattern: Any
     assert kept(np.ones(8, dtype), pattern) == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
-def test_all_nan_norms_tie() -> None:
-    """A NaN keeps its payload and sign nowhere in the ranking of tiles."""
-    bits = np.array([0xFFFFFFFF, 0x7F800001, 0x7FC00000, 0x7F800000], np.uint32)
-    w = np.repeat(bits.view(np.float32), 2)
-    for norm in ("l1", "l2", "max"):
-        assert kept(w, pp.Block((2,), 0.5, norm)) == [0, 0, 1, 1, 1, 1, 0, 0]
+@pytest.mark.parametrize("norm", ["l1", "l2", "max"])
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_all_nan_norms_tie(isa: str, dtype: np.dtype[Any], norm: Any) -> None:
+    """A tile's NaN ranks above infinity, whatever its payload, its sign and its place are."""
+    rng = np.random.default_rng(0)
+    sign = 2 ** (8 * dtype.itemsize - 1)
+    infinity = telling_bits(dtype)[5] - (dtype.name == "float8_e4m3fn")
+    for size in (*range(1, 19), 33, 64):
+        bits = rng.integers(0, infinity, (16, size), bits_type(dtype))
+        nan = rng.integers(infinity + 1, sign, (16, 1), bits_type(dtype))
+        np.put_along_axis(bits, rng.integers(0, size, (16, 1)), nan, axis=1)
+        bits[5, 0] = bits[9, -1] = infinity
+        w = (bits | rng.choice([0, sign], bits.shape).astype(bits.dtype)).view(dtype)
+        for turned, tile in ((w, (1, size)), (np.ascontiguousarray(w.T), (size,))):
+            pattern = pp.Block(tile, 0.5, norm)
+            actual = Operations(isa).mask(turned, pattern)
+            assert same_bits(actual, expected(turned, pattern)), (size, tile)
 
 
 def test_norms_of_float16_do_not_overflow() -> None:
