@@ -2,13 +2,15 @@
 # and no other file is.
 #
 # One list of features per ISA gives both the compiler flags (-m<feature>) and the run-time test
-# (__builtin_cpu_supports("<feature>")), so they cannot differ.
+# (__builtin_cpu_supports("<feature>")), so they cannot differ. For the few features that the builtin
+# of some Clang does not know, the test is cpu_has_<feature>() in cpp/src/isa.cpp.
 include(CheckCXXCompilerFlag)
 
 set(PRUNEPACK_FEATURES_scalar "")
 set(PRUNEPACK_FEATURES_avx2 avx2 bmi bmi2 fma f16c popcnt lzcnt)
 set(PRUNEPACK_FEATURES_avx512 ${PRUNEPACK_FEATURES_avx2} avx512f avx512bw avx512dq avx512vl
                               avx512vbmi avx512vbmi2)
+set(PRUNEPACK_TESTED_BY_CPUID f16c lzcnt)
 set(PRUNEPACK_FEATURES_neon "") # mandatory in AArch64
 
 set(PRUNEPACK_ISAS scalar)
@@ -40,7 +42,11 @@ function(prunepack_add_kernels target)
 
     set(test true)
     foreach(feature IN LISTS PRUNEPACK_FEATURES_${isa})
-      string(APPEND test "&&__builtin_cpu_supports(\"${feature}\")")
+      if(feature IN_LIST PRUNEPACK_TESTED_BY_CPUID)
+        string(APPEND test "&&cpu_has_${feature}()")
+      else()
+        string(APPEND test "&&__builtin_cpu_supports(\"${feature}\")")
+      endif()
     endforeach()
     string(TOUPPER ${isa} upper)
     target_compile_definitions(${target} PRIVATE "PRUNEPACK_CPU_HAS_${upper}=(${test})")

@@ -5,7 +5,27 @@
 // operating system saves the wide registers.
 #include "prunepack/isa.h"
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
 namespace prunepack {
+namespace {
+
+#ifdef __x86_64__
+// Clang before 19 has no builtin for these two (Intel SDM, volume 2, CPUID).
+[[maybe_unused]] bool cpu_has_f16c() noexcept {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+
+[[maybe_unused]] bool cpu_has_lzcnt() noexcept {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_LZCNT) != 0;
+}
+#endif
+
+}  // namespace
 
 const char* name(Isa isa) noexcept {
   switch (isa) {

@@ -80,7 +80,6 @@ class AcrossRows {
   AcrossRows(NmMask kernel, std::size_t element_bytes, const Lines& lines, Pattern pattern)
       : element_bytes_(element_bytes),
         lines_(lines),
-        pattern_(pattern),
         height_(std::min(lines.length, std::max<std::size_t>(256 / pattern.m, 1) * pattern.m)),
         mask_(kernel, element_bytes, pattern),
         block_(kColumns * height_ * element_bytes),
@@ -141,7 +140,6 @@ class AcrossRows {
 
   std::size_t element_bytes_;
   Lines lines_;
-  Pattern pattern_;
   std::size_t height_;
   LineMask mask_;
   std::vector<std::uint8_t> block_, bits_;

@@ -6,14 +6,16 @@
 // is, and the few listed weights decide the rest. If the counts show that the sample was wrong,
 // what they say narrows the next attempt, so the result is exact whatever the sample.
 #include <algorithm>
-#include <memory>
+#include <span>
 #include <vector>
 
 #include "bits.h"
 #include "chunks.h"
 #include "flat_mask.h"
+#include "order_statistics.h"
 #include "prunepack/masks.h"
 #include "sample.h"
+#include "scratch.h"
 
 namespace prunepack {
 namespace {
@@ -47,24 +49,27 @@ class Candidates {
     steps_.push_back(count_);
   }
 
-  std::size_t count() const { return count_; }
+  struct Step {
+    std::span<const Bits> keys;
+    std::span<const std::uint16_t> positions;
+  };
   std::size_t steps() const { return steps_.size(); }
-  std::size_t step_begin(std::size_t step) const { return step == 0 ? 0 : steps_[step - 1]; }
-  std::size_t step_end(std::size_t step) const { return steps_[step]; }
-  Bits key(std::size_t i) const { return keys_[i]; }
-  std::uint16_t position(std::size_t i) const { return positions_[i]; }
+  Step step(std::size_t i) const {
+    const std::size_t begin = i == 0 ? 0 : steps_[i - 1], end = steps_[i];
+    return {{keys_.get() + begin, end - begin}, {positions_.get() + begin, end - begin}};
+  }
+  std::span<const Bits> keys() const { return {keys_.get(), count_}; }
 
  private:
   template <class Item>
-  void grow(std::unique_ptr<Item[]>& list) const {
-    constexpr std::size_t slack = kSlackBytes / sizeof(Item);
-    auto larger = std::make_unique_for_overwrite<Item[]>(capacity_ + slack);
+  void grow(Scratch<Item>& list) const {
+    Scratch<Item> larger(capacity_ + kSlackBytes / sizeof(Item));
     if (count_ > 0) std::copy_n(list.get(), count_, larger.get());
     list = std::move(larger);
   }
 
-  std::unique_ptr<Bits[]> keys_;
-  std::unique_ptr<std::uint16_t[]> positions_;
+  Scratch<Bits> keys_;
+  Scratch<std::uint16_t> positions_;
   std::vector<std::size_t> steps_;  // where each step's candidates end
   std::size_t count_ = 0, capacity_ = 0;
 };
@@ -100,7 +105,8 @@ class Selection {
       } else if (found.above + found.tied < kept_) {
         possible.high = range.low - 1;
       } else {
-        return range.low == range.high ? keep_last_ties(found) : keep_largest_candidates(found);
+        return range.low == range.high ? keep_last_ties(found)
+                                       : keep_largest_candidates(found, range);
       }
     }
   }
@@ -130,11 +136,11 @@ class Selection {
   }
 
   Above pass_over_ties(std::uint64_t key) {
-    if (tied_bits_.empty()) tied_bits_.resize(row_bytes(count_));
+    if (tied_bits_.get() == nullptr) tied_bits_ = Scratch<std::uint8_t>(row_bytes(count_));
     tied_.assign(parts_, {});
     for_parts([&](std::size_t part, std::size_t first, std::size_t count) {
       tied_[part] = (*kernels_.tied_mask)[dtype_](data_ + first * sizeof(Bits), count, key,
-                                                  bits_ + first / 8, tied_bits_.data() + first / 8);
+                                                  bits_ + first / 8, tied_bits_.get() + first / 8);
     });
     return total(tied_);
   }
@@ -145,30 +151,34 @@ class Selection {
     for (std::size_t part = 0; part < parts_; ++part) {
       const std::size_t pruned = std::min(to_prune, tied_[part].tied);
       const std::size_t first = part * part_ / 8;
-      const std::size_t end = std::min(first + part_ / 8, tied_bits_.size());
-      clear_first_bits(pruned, first, end);
-      for (std::size_t i = first; i < end; ++i) bits_[i] |= tied_bits_[i];
+      const std::size_t end = std::min(first + part_ / 8, row_bytes(count_));
+      const std::size_t kept_from = clear_first_bits(pruned, first, end);
+      merge(bits_ + kept_from, tied_bits_.get() + kept_from, end - kept_from);
       to_prune -= pruned;
     }
   }
 
-  void clear_first_bits(std::size_t pruned, std::size_t first, std::size_t end) {
-    constexpr std::size_t kBlock = 512;
-    for (std::size_t i = first; pruned > 0;) {
-      const std::size_t bytes = std::min(kBlock, end - i);
-      const std::size_t set = kernels_.count_bits(tied_bits_.data() + i, bytes);
-      if (set <= pruned) {
-        std::fill_n(tied_bits_.begin() + static_cast<std::ptrdiff_t>(i), bytes, std::uint8_t{0});
-        pruned -= set;
-        i += bytes;
-        continue;
-      }
-      for (; pruned > 0; ++i) {
-        for (; pruned > 0 && tied_bits_[i] != 0; --pruned) {
-          tied_bits_[i] = static_cast<std::uint8_t>(tied_bits_[i] & (tied_bits_[i] - 1));
-        }
-      }
+  // Clears the first `pruned` tied bits of bytes [first, end); returns the byte where others begin.
+  std::size_t clear_first_bits(std::size_t pruned, std::size_t first, std::size_t end) {
+    constexpr std::size_t kBlock = 4096;
+    std::size_t at = first;
+    for (; pruned > 0; at += kBlock) {
+      const std::size_t set =
+          kernels_.count_bits(tied_bits_.get() + at, std::min(kBlock, end - at));
+      if (set > pruned) break;
+      pruned -= set;
     }
+    for (; pruned > 0; ++at) {
+      std::uint8_t& byte = tied_bits_[at];
+      for (; pruned > 0 && byte != 0; --pruned) byte = static_cast<std::uint8_t>(byte & (byte - 1));
+      if (byte != 0) break;
+    }
+    return std::min(at, end);
+  }
+
+  static void merge(std::uint8_t* __restrict into, const std::uint8_t* __restrict other,
+                    std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes; ++i) into[i] |= other[i];
   }
 
   Above pass_over_range(KeyRange range) {
@@ -192,41 +202,45 @@ class Selection {
 
   // The largest candidates fill up what is kept; of those that share the smallest kept key, the
   // first ones are pruned.
-  void keep_largest_candidates(Above found) {
+  void keep_largest_candidates(Above found, KeyRange range) {
     const std::size_t pruned = found.above + found.tied - kept_;
-    const Bits threshold = pruned == found.tied ? static_cast<Bits>(~Bits{0}) : key_of_rank(pruned);
-    std::size_t smaller = 0;
+    if (pruned == found.tied) return;
+    const Bits threshold = key_of_rank(pruned, range);
+    std::size_t ties_to_prune = pruned;
     for (const Candidates<Bits>& part : candidates_) {
-      for (std::size_t i = 0; i < part.count(); ++i) smaller += part.key(i) < threshold;
+      const auto keys = part.keys();
+      ties_to_prune -= static_cast<std::size_t>(
+          std::count_if(keys.begin(), keys.end(), [&](Bits key) { return key < threshold; }));
     }
-    std::size_t ties_to_prune = pruned - smaller;
     for (std::size_t p = 0; p < parts_; ++p) {
       const Candidates<Bits>& part = candidates_[p];
       for (std::size_t step = 0; step < part.steps(); ++step) {
-        std::uint8_t* bits = bits_ + (p * part_ + step * kStep) / 8;
-        for (std::size_t i = part.step_begin(step); i < part.step_end(step); ++i) {
-          const Bits key = part.key(i);
-          bool keep = key >= threshold;
-          if (key == threshold && ties_to_prune > 0) {
-            --ties_to_prune;
-            keep = false;
-          }
-          const std::size_t position = part.position(i);
-          bits[position / 8] =
-              static_cast<std::uint8_t>(bits[position / 8] | unsigned{keep} << position % 8);
-        }
+        keep_in_step(part.step(step), threshold, ties_to_prune,
+                     bits_ + (p * part_ + step * kStep) / 8);
       }
     }
   }
 
-  Bits key_of_rank(std::size_t rank) const {
-    std::vector<Bits> keys;
-    for (const Candidates<Bits>& part : candidates_) {
-      for (std::size_t i = 0; i < part.count(); ++i) keys.push_back(part.key(i));
+  static void keep_in_step(const typename Candidates<Bits>::Step& step, Bits threshold,
+                           std::size_t& ties_to_prune, std::uint8_t* bits) {
+    for (std::size_t i = 0; i < step.keys.size(); ++i) {
+      bool keep = step.keys[i] >= threshold;
+      if (step.keys[i] == threshold && ties_to_prune > 0) {
+        --ties_to_prune;
+        keep = false;
+      }
+      const std::size_t position = step.positions[i];
+      bits[position / 8] =
+          static_cast<std::uint8_t>(bits[position / 8] | unsigned{keep} << position % 8);
     }
-    const auto nth = keys.begin() + static_cast<std::ptrdiff_t>(rank);
-    std::nth_element(keys.begin(), nth, keys.end());
-    return *nth;
+  }
+
+  Bits key_of_rank(std::size_t rank, KeyRange range) const {
+    typename OrderStatistics<Bits>::Lists lists;
+    for (const Candidates<Bits>& part : candidates_) lists.push_back(part.keys());
+    return OrderStatistics<Bits>(std::move(lists), static_cast<Bits>(range.low),
+                                 static_cast<Bits>(range.high))
+        .key_of_rank(rank);
   }
 
   const Kernels& kernels_;
@@ -236,7 +250,7 @@ class Selection {
   std::uint8_t* bits_;
   unsigned threads_;
   std::size_t part_, parts_;
-  std::vector<std::uint8_t> tied_bits_;
+  Scratch<std::uint8_t> tied_bits_;
   std::vector<Above> tied_;
   std::vector<Candidates<Bits>> candidates_;
 };

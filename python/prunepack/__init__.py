@@ -6,7 +6,9 @@ from importlib.metadata import version as _version
 
 from ._core import default_threads as num_threads
 from ._core import isa
+from ._entries import RawTensor
 from ._errors import FormatError
+from ._files import load_file, save_file
 from ._masks import Mask, prune_mask
 from ._packed import PackedTensor, pack
 from ._patterns import NM, Block, Pattern, Threshold, Unstructured
@@ -22,14 +24,17 @@ __all__ = [
     "Mask",
     "PackedTensor",
     "Pattern",
+    "RawTensor",
     "Threshold",
     "Unstructured",
     "Verification",
     "__version__",
     "isa",
+    "load_file",
     "num_threads",
     "pack",
     "prune",
     "prune_mask",
+    "save_file",
     "verify",
 ]

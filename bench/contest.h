@@ -1,0 +1,55 @@
+// How something is benchmarked: checked against scalar, then timed in turns with its reference.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "data.h"
+#include "prunepack/kernels.h"
+#include "reference.h"
+
+namespace prunepack::bench {
+
+// Half of L2, a part of L3, and beyond any cache.
+inline constexpr std::size_t kSizes[] = {std::size_t{256} << 10, std::size_t{8} << 20,
+                                         std::size_t{256} << 20};
+
+template <class... Parts>
+std::string text(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+// Something that can be run with any table, on inputs of its own.
+struct Problem {
+  std::function<void(const Kernels& kernels, unsigned threads)> run;
+  SharedBuffer dense;                 // what the reference reads
+  std::vector<SharedBuffer> outputs;  // what a run writes
+  // The part of the outputs that must be the same as scalar's; all of them if empty.
+  std::function<std::vector<std::span<const std::uint8_t>>()> results = {};
+};
+
+struct Contest {
+  std::string name;  // operation_dtype
+  std::size_t dense_bytes;
+  Reference reference;
+  std::function<Problem()> make;
+};
+
+// Registers a benchmark `name/isa/bytes:N` of one thread, or `name/isa/bytes:N/threads:T`.
+void add_kernel(const Contest& contest, const std::vector<const Kernels*>& tables);
+void add_operation(const Contest& contest, const std::vector<const Kernels*>& tables);
+
+// The tables this machine can run, worst first.
+std::vector<const Kernels*> usable_tables();
+
+void add_kernels();
+void add_operations();
+
+}  // namespace prunepack::bench

@@ -1,0 +1,18 @@
+// The two halves of the check. Each prints a line for every family.
+#pragma once
+
+#include "prunepack/kernels.h"
+#include "report.h"
+
+namespace prunepack::check {
+
+// How much to try: `quick` is for emulated CPUs.
+enum class Effort { full, quick };
+
+// Every kernel of `tested` against the scalar one.
+void check_kernels(const Kernels& tested, Effort effort, Report& report);
+
+// Whole-tensor operations with `tested` on 1, 2 and 5 threads, against scalar on one.
+void check_tensors(const Kernels& tested, Effort effort, Report& report);
+
+}  // namespace prunepack::check

@@ -1,0 +1,81 @@
+// prunepack_check: every kernel this CPU can run gives the same bytes as the scalar one.
+//
+//   prunepack_check [--quick] [ISA ...]   compare these, or all; exit 1 if one differs
+//   prunepack_check --chosen              print the ISA that kernels() takes here
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <vector>
+
+#include "check.h"
+
+namespace prunepack::check {
+namespace {
+
+struct Options {
+  Effort effort = Effort::full;
+  bool only_chosen = false;
+  std::vector<const Kernels*> tables{};
+};
+
+constexpr const char* kUsage = "usage: prunepack_check [--quick] [ISA ...] | --chosen\n";
+
+std::vector<const Kernels*> all_tables() {
+  std::vector<const Kernels*> tables;
+  for (const Isa isa : kAllIsas) {
+    if (const Kernels* table = kernels_for(isa)) tables.push_back(table);
+  }
+  return tables;
+}
+
+const Kernels* table_called(const char* wanted) {
+  for (const Isa isa : kAllIsas) {
+    if (std::strcmp(wanted, name(isa)) == 0) return kernels_for(isa);
+  }
+  return nullptr;
+}
+
+bool parse(int argc, char** argv, Options& options) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--quick") == 0) {
+      options.effort = Effort::quick;
+    } else if (std::strcmp(argv[i], "--chosen") == 0) {
+      options.only_chosen = true;
+    } else if (const Kernels* table = table_called(argv[i]); table != nullptr) {
+      options.tables.push_back(table);
+    } else {
+      std::fprintf(stderr, "%s is no option, and no ISA that can run here\n%s", argv[i], kUsage);
+      return false;
+    }
+  }
+  return true;
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  if (!parse(argc, argv, options)) return 2;
+  const char* chosen = name(kernels().isa);
+  if (options.only_chosen) return std::puts(chosen) < 0;
+
+  if (options.tables.empty()) options.tables = all_tables();
+  std::printf("chosen: %s\n", chosen);
+  Report report;
+  for (const Kernels* table : options.tables) {
+    check_kernels(*table, options.effort, report);
+    check_tensors(*table, options.effort, report);
+  }
+  std::printf("%zu passed, %zu failed\n", report.passed(), report.failed());
+  return report.failed() > 0;
+}
+
+}  // namespace
+}  // namespace prunepack::check
+
+int main(int argc, char** argv) {
+  try {
+    return prunepack::check::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "prunepack_check: %s\n", error.what());
+    return 2;
+  }
+}

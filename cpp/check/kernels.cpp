@@ -1,0 +1,449 @@
+// Every kernel against the scalar one, on all the sizes at which a SIMD kernel can go wrong.
+//
+// Inputs end where the next byte faults, or begin where the one before does, at every alignment.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "check.h"
+#include "memory.h"
+#include "weights.h"
+
+namespace prunepack::check {
+namespace {
+
+constexpr std::size_t kMostElements = 16 * 1024;
+constexpr std::size_t kAlignments = 64;  // bytes of the widest register
+
+// Elements of a distribution, or a mask, that cannot be written.
+struct Input {
+  const char* name;
+  std::unique_ptr<Guarded> memory;
+  bool from_start;
+
+  const std::uint8_t* at(std::size_t bytes, std::size_t shift) const {
+    return from_start ? memory->begin() + shift : memory->tail(bytes);
+  }
+};
+
+// What the checks of all families share.
+struct Bench {
+  const Kernels& tested;
+  const Kernels& scalar;
+  Effort effort;
+  Report& report;
+  Random random{1};
+  Outputs outputs{kMostElements * 8 + 64};
+  Outputs more_outputs{kMostElements * 8 + 64};
+  PerDtype<std::vector<Input>> weights{};
+  std::vector<Input> masks{};
+
+  bool quick() const { return effort == Effort::quick; }
+
+  const std::vector<Input>& inputs(Dtype dtype) const {
+    return weights.entries[static_cast<std::size_t>(dtype)];
+  }
+
+  // Two of three inputs end at the forbidden page, the third begins after one.
+  template <class Fill>
+  Input make(const char* name, std::size_t bytes, std::size_t index, const Fill& fill) {
+    Input input{name, std::make_unique<Guarded>(bytes + kAlignments), index % 3 == 2};
+    fill(input.memory->begin(), input.memory->size());
+    input.memory->seal();
+    return input;
+  }
+
+  void make_inputs() {
+    const std::size_t distributions = quick() ? 5 : kDistributions.size();
+    for (const Dtype dtype : kAllDtypes) {
+      for (std::size_t i = 0; i < distributions; ++i) {
+        const Distribution& distribution = kDistributions[i];
+        weights.entries[static_cast<std::size_t>(dtype)].push_back(
+            make(distribution.name, kMostElements * width(dtype), i,
+                 [&](std::uint8_t* begin, std::size_t bytes) {
+                   distribution.fill(random, dtype, begin, bytes / width(dtype));
+                 }));
+      }
+    }
+    for (std::size_t i = 0; i < kMaskKinds.size(); ++i) {
+      masks.push_back(make(kMaskKinds[i].name, kMostElements / 8, i,
+                           [&](std::uint8_t* begin, std::size_t bytes) {
+                             kMaskKinds[i].fill(random, begin, bytes);
+                           }));
+    }
+  }
+};
+
+// Element counts: to twice the widest register, and some where a main loop runs for long.
+const std::vector<std::size_t>& counts() {
+  static const std::vector<std::size_t> all = [] {
+    std::vector<std::size_t> list;
+    for (std::size_t count = 0; count <= 257; ++count) list.push_back(count);
+    list.insert(list.end(), {511, 512, 513, 1000, 1023, 1027, 2049, 4099});
+    return list;
+  }();
+  return all;
+}
+
+std::size_t mask_bytes(std::size_t count) { return (count + 7) / 8; }
+
+// A shift of some elements, another one for every count.
+std::size_t shift_of(std::size_t count, std::size_t element_bytes) {
+  return (count * 5 + 1) * element_bytes % kAlignments;
+}
+
+// Calls body(weights, input) for every dtype and distribution.
+template <class Body>
+void for_inputs(Bench& bench, const Body& body) {
+  for (const Dtype dtype : kAllDtypes) {
+    for (const Input& input : bench.inputs(dtype)) body(dtype, input);
+  }
+}
+
+// nm_mask
+
+std::set<std::size_t> pruned_counts(std::size_t m, bool quick) {
+  std::set<std::size_t> all{0, 1, m / 2, 3 * m / 4, m - 1, m};
+  if (quick) return {m / 2, 3 * m / 4, m - 1};
+  for (std::size_t n = 0; m <= 16 && n <= m; ++n) all.insert(n);
+  return all;
+}
+
+std::vector<std::size_t> group_sizes(bool quick) {
+  std::vector<std::size_t> all;
+  for (std::size_t m = 1; m <= 40; ++m) all.push_back(m);
+  if (quick) {
+    all.insert(all.end(), {63, 64, 65, 100, 257, 1024});
+  } else {
+    all.insert(all.end(), {48,  50,  63,  64,  65,  96,  100,  127,  128,  129,  255,
+                           256, 257, 300, 511, 512, 513, 1000, 1024, 2000, 4095, 4096});
+  }
+  return all;
+}
+
+std::set<std::size_t> group_counts(std::size_t m, bool quick) {
+  std::set<std::size_t> all;
+  for (const std::size_t groups :
+       {0u, 1u, 2u, 3u, 4u, 5u, 7u, 8u, 9u, 15u, 16u, 17u, 31u, 33u, 64u, 65u, 129u, 257u}) {
+    if (groups <= 2 || groups * m <= (quick ? 300 : 700)) all.insert(groups);
+  }
+  return all;
+}
+
+void nm_mask(Bench& bench) {
+  const std::vector<std::size_t> sizes = group_sizes(bench.quick());
+  for_inputs(bench, [&](Dtype dtype, const Input& input) {
+    const NmMask tested = (*bench.tested.nm_mask)[dtype], scalar = (*bench.scalar.nm_mask)[dtype];
+    for (const std::size_t m : sizes) {
+      for (const std::size_t n : pruned_counts(m, bench.quick())) {
+        for (const std::size_t groups : group_counts(m, bench.quick())) {
+          const std::size_t bytes = width(dtype), count = groups * m;
+          const std::uint8_t* weights = input.at(count * bytes, shift_of(groups + n, bytes));
+          Outputs& out = bench.outputs;
+          out.prepare(mask_bytes(count), n % 8);
+          bench.report.compare(
+              {dtype, input.name, {{{"groups", groups}, {"n", n}, {"m", m}}}},
+              [&] {
+                scalar(weights, groups, n, m, out.expected());
+                tested(weights, groups, n, m, out.actual());
+              },
+              [&] { return out.agree(); });
+        }
+      }
+    }
+  });
+}
+
+// above_mask, tied_mask, bracket_mask
+
+// Keys at and beyond the ends of what the dtype has, and some that are there.
+std::vector<std::uint64_t> keys_of(Dtype dtype, const Input& input) {
+  const std::uint64_t most = max_key(dtype), any = key_at(dtype, input.memory->tail(1000 * 8), 0);
+  const std::uint64_t other = key_at(dtype, input.memory->begin(), 77);
+  std::set<std::uint64_t> keys{0, 1, any, other, most - 1, most};
+  if (most != ~std::uint64_t{0}) keys.insert({most + 1, most + 1 + any, ~std::uint64_t{0}});
+  return {keys.begin(), keys.end()};
+}
+
+template <class Body>
+void for_keys_and_counts(Bench& bench, const Body& body) {
+  for_inputs(bench, [&](Dtype dtype, const Input& input) {
+    for (const std::uint64_t key : keys_of(dtype, input)) {
+      for (const std::size_t count : counts()) body(dtype, input, key, count);
+    }
+  });
+}
+
+void above_mask(Bench& bench) {
+  for_keys_and_counts(
+      bench, [&](Dtype dtype, const Input& input, std::uint64_t key, std::size_t count) {
+        const std::size_t bytes = width(dtype);
+        const std::uint8_t* weights = input.at(count * bytes, shift_of(count, bytes));
+        Outputs& out = bench.outputs;
+        out.prepare(mask_bytes(count), count % 16);
+        std::size_t expected = 0, actual = 0;
+        bench.report.compare(
+            {dtype, input.name, {{{"count", count}, {"key", key}}}},
+            [&] {
+              expected = (*bench.scalar.above_mask)[dtype](weights, count, key, out.expected());
+              actual = (*bench.tested.above_mask)[dtype](weights, count, key, out.actual());
+            },
+            [&] { return out.agree() && expected == actual; });
+      });
+}
+
+bool same(const Above& a, const Above& b) { return a.above == b.above && a.tied == b.tied; }
+
+void tied_mask(Bench& bench) {
+  for_keys_and_counts(
+      bench, [&](Dtype dtype, const Input& input, std::uint64_t key, std::size_t count) {
+        const std::size_t bytes = width(dtype);
+        const std::uint8_t* weights = input.at(count * bytes, shift_of(count, bytes));
+        Outputs &above = bench.outputs, &tied = bench.more_outputs;
+        above.prepare(mask_bytes(count), count % 16);
+        tied.prepare(mask_bytes(count), count % 5);
+        Above expected{}, actual{};
+        bench.report.compare(
+            {dtype, input.name, {{{"count", count}, {"key", key}}}},
+            [&] {
+              expected = (*bench.scalar.tied_mask)[dtype](weights, count, key, above.expected(),
+                                                          tied.expected());
+              actual = (*bench.tested.tied_mask)[dtype](weights, count, key, above.actual(),
+                                                        tied.actual());
+            },
+            [&] { return above.agree() && tied.agree() && same(expected, actual); });
+      });
+}
+
+void bracket_mask(Bench& bench) {
+  Outputs positions(kMostElements * 4 + 64);
+  for_inputs(bench, [&](Dtype dtype, const Input& input) {
+    const std::size_t bytes = width(dtype);
+    std::size_t turn = 0;
+    const std::vector<std::uint64_t> keys = keys_of(dtype, input);
+    for (std::size_t a = 0; a < keys.size(); ++a) {
+      for (std::size_t b = a; b < keys.size(); ++b) {
+        const std::uint64_t low = keys[a], high = keys[b];
+        for (const std::size_t count : counts()) {
+          // A quarter of the counts for each range, other ones for the next.
+          if (++turn % (bench.quick() ? 8 : 4) != 0) continue;
+          const std::uint8_t* weights = input.at(count * bytes, shift_of(count, bytes));
+          const std::uint32_t first = turn % 3 == 0 ? 0 : 0xfff00000u;
+          Outputs &mask = bench.outputs, &inside = bench.more_outputs;
+          mask.prepare(mask_bytes(count), count % 16);
+          inside.prepare(count * bytes + 64, count * bytes % 64);
+          positions.prepare(count * 4 + 64, count * 4 % 64);
+          Above expected{}, actual{};
+          bench.report.compare(
+              {dtype,
+               input.name,
+               {{{"count", count}, {"low", low}, {"high", high}, {"first", first}}}},
+              [&] {
+                expected = (*bench.scalar.bracket_mask)[dtype](
+                    weights, count, low, high, mask.expected(), inside.expected(),
+                    reinterpret_cast<std::uint32_t*>(positions.expected()), first);
+                actual = (*bench.tested.bracket_mask)[dtype](
+                    weights, count, low, high, mask.actual(), inside.actual(),
+                    reinterpret_cast<std::uint32_t*>(positions.actual()), first);
+              },
+              [&] {
+                return same(expected, actual) && mask.agree() &&
+                       inside.agree(expected.tied * bytes) && positions.agree(expected.tied * 4);
+              });
+        }
+      }
+    }
+  });
+}
+
+// tile_norms, column_norms
+
+constexpr Norm kNorms[] = {Norm::l1, Norm::l2, Norm::max};
+
+std::vector<std::size_t> norm_sizes() {
+  std::vector<std::size_t> all;
+  for (std::size_t size = 0; size <= 40; ++size) all.push_back(size);
+  all.insert(all.end(), {63, 64, 65, 100, 257, 1000});
+  return all;
+}
+
+void tile_norms(Bench& bench) {
+  for_inputs(bench, [&](Dtype dtype, const Input& input) {
+    const std::size_t bytes = width(dtype);
+    for (const Norm norm : kNorms) {
+      for (const std::size_t size : norm_sizes()) {
+        for (const std::size_t tiles : {0u, 1u, 2u, 3u, 4u, 5u, 7u, 8u, 13u}) {
+          const std::size_t count = tiles * size;
+          const std::uint8_t* weights = input.at(count * bytes, shift_of(tiles + size, bytes));
+          Outputs& out = bench.outputs;
+          out.prepare(tiles * sizeof(double), 8 * (size % 3));
+          bench.report.compare(
+              {dtype,
+               input.name,
+               {{{"tiles", tiles}, {"size", size}, {"norm", static_cast<std::size_t>(norm)}}}},
+              [&] {
+                (*bench.scalar.tile_norms)[dtype](weights, tiles, size, norm,
+                                                  reinterpret_cast<double*>(out.expected()));
+                (*bench.tested.tile_norms)[dtype](weights, tiles, size, norm,
+                                                  reinterpret_cast<double*>(out.actual()));
+              },
+              [&] { return out.agree(); });
+        }
+      }
+    }
+  });
+}
+
+void column_norms(Bench& bench) {
+  std::vector<std::size_t> widths;
+  for (std::size_t columns = 0; columns <= 35; ++columns) widths.push_back(columns);
+  widths.insert(widths.end(), {63, 64, 65, 129});
+  for_inputs(bench, [&](Dtype dtype, const Input& input) {
+    const std::size_t bytes = width(dtype);
+    for (const Norm norm : kNorms) {
+      for (const std::size_t columns : widths) {
+        for (const std::size_t size : {0u, 1u, 2u, 3u, 4u, 7u, 8u, 9u, 16u, 17u, 40u}) {
+          const std::size_t stride = columns + (size % 2) * (columns % 5);
+          const std::size_t count = size == 0 ? 0 : (size - 1) * stride + columns;
+          const std::uint8_t* weights = input.at(count * bytes, shift_of(columns + size, bytes));
+          Outputs& out = bench.outputs;
+          out.prepare(columns * sizeof(double), 8 * (size % 3));
+          bench.report.compare(
+              {dtype,
+               input.name,
+               {{{"columns", columns},
+                 {"size", size},
+                 {"stride", stride},
+                 {"norm", static_cast<std::size_t>(norm)}}}},
+              [&] {
+                (*bench.scalar.column_norms)[dtype](weights, stride, size, columns, norm,
+                                                    reinterpret_cast<double*>(out.expected()));
+                (*bench.tested.column_norms)[dtype](weights, stride, size, columns, norm,
+                                                    reinterpret_cast<double*>(out.actual()));
+              },
+              [&] { return out.agree(); });
+        }
+      }
+    }
+  });
+}
+
+// compress, expand, apply_mask, count_bits
+
+// Calls body(dtype, mask input, weights or values, count, mask). What the bits of the elements are
+// does not matter to these.
+template <class Body>
+void for_masks(Bench& bench, const Body& body) {
+  for (const Dtype dtype : kAllDtypes) {
+    for (const Input& mask : bench.masks) {
+      for (const std::size_t count : counts()) {
+        const Input& elements = bench.inputs(dtype)[count % 5 == 0 ? 2 : 0];
+        body(dtype, mask, elements, count, mask.at(mask_bytes(count), count % 16));
+      }
+    }
+  }
+}
+
+std::size_t bits_set(const std::uint8_t* mask, std::size_t count) {
+  std::size_t set = 0;
+  for (std::size_t i = 0; i < count; ++i) set += mask[i / 8] >> i % 8 & 1;
+  return set;
+}
+
+void compress(Bench& bench) {
+  for_masks(bench, [&](Dtype dtype, const Input& kind, const Input& elements, std::size_t count,
+                       const std::uint8_t* mask) {
+    const std::size_t bytes = width(dtype), kept = bits_set(mask, count);
+    const std::uint8_t* weights = elements.at(count * bytes, shift_of(count, bytes));
+    Outputs& out = bench.outputs;
+    out.prepare(kept * bytes, count * bytes % 64);
+    bench.report.compare(
+        {dtype, kind.name, {{{"count", count}, {"kept", kept}}}},
+        [&] {
+          (*bench.scalar.compress)[dtype](weights, mask, count, kept, out.expected());
+          (*bench.tested.compress)[dtype](weights, mask, count, kept, out.actual());
+        },
+        [&] { return out.agree(); });
+  });
+}
+
+void expand(Bench& bench) {
+  for_masks(bench, [&](Dtype dtype, const Input& kind, const Input& elements, std::size_t count,
+                       const std::uint8_t* mask) {
+    const std::size_t bytes = width(dtype), kept = bits_set(mask, count);
+    const std::uint8_t* values = elements.at(kept * bytes, shift_of(count, bytes));
+    Outputs& out = bench.outputs;
+    out.prepare(count * bytes, count * bytes % 64);
+    bench.report.compare(
+        {dtype, kind.name, {{{"count", count}, {"kept", kept}}}},
+        [&] {
+          (*bench.scalar.expand)[dtype](mask, values, kept, count, out.expected());
+          (*bench.tested.expand)[dtype](mask, values, kept, count, out.actual());
+        },
+        [&] { return out.agree(); });
+  });
+}
+
+void apply_mask(Bench& bench) {
+  for_masks(bench, [&](Dtype dtype, const Input& kind, const Input& elements, std::size_t count,
+                       const std::uint8_t* mask) {
+    const std::size_t bytes = width(dtype);
+    const std::uint8_t* weights = elements.at(count * bytes, shift_of(count, bytes));
+    Outputs& out = bench.outputs;
+    for (const bool in_place : {false, true}) {
+      out.prepare(count * bytes, count * bytes % 64);
+      if (in_place) std::memcpy(out.actual(), weights, count * bytes);
+      bench.report.compare(
+          {dtype, kind.name, {{{"count", count}, {"in place", in_place}}}},
+          [&] {
+            (*bench.scalar.apply_mask)[dtype](weights, mask, count, out.expected());
+            (*bench.tested.apply_mask)[dtype](in_place ? out.actual() : weights, mask, count,
+                                              out.actual());
+          },
+          [&] { return out.agree(); });
+    }
+  });
+}
+
+void count_bits(Bench& bench) {
+  for (const Input& mask : bench.masks) {
+    for (const std::size_t bytes : counts()) {
+      if (bytes > kMostElements / 8) continue;
+      std::size_t expected = 0, actual = 0;
+      bench.report.compare(
+          {Dtype::uint8, mask.name, {{{"bytes", bytes}}}},
+          [&] {
+            expected = bench.scalar.count_bits(mask.at(bytes, bytes % 7), bytes);
+            actual = bench.tested.count_bits(mask.at(bytes, bytes % 7), bytes);
+          },
+          [&] { return expected == actual; });
+    }
+  }
+}
+
+constexpr struct {
+  const char* name;
+  void (*check)(Bench&);
+} kFamilies[] = {
+    {"nm_mask", nm_mask},           {"above_mask", above_mask}, {"tied_mask", tied_mask},
+    {"bracket_mask", bracket_mask}, {"tile_norms", tile_norms}, {"column_norms", column_norms},
+    {"compress", compress},         {"expand", expand},         {"apply_mask", apply_mask},
+    {"count_bits", count_bits},
+};
+
+}  // namespace
+
+void check_kernels(const Kernels& tested, Effort effort, Report& report) {
+  Bench bench{tested, *kernels_for(Isa::scalar), effort, report};
+  bench.make_inputs();
+  for (const auto& family : kFamilies) {
+    report.begin(tested.isa, family.name);
+    family.check(bench);
+    report.end();
+  }
+}
+
+}  // namespace prunepack::check

@@ -1,0 +1,57 @@
+#include "memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace prunepack::check {
+namespace {
+
+constexpr std::uint8_t kMark = 0xa5;
+constexpr std::size_t kMargin = 128;  // two of the widest registers
+
+void require(bool done, const char* what) {
+  if (done) return;
+  std::perror(what);
+  std::abort();
+}
+
+}  // namespace
+
+Guarded::Guarded(std::size_t bytes) : page_(static_cast<std::size_t>(sysconf(_SC_PAGESIZE))) {
+  map_bytes_ = (bytes + page_ - 1) / page_ * page_ + 2 * page_;
+  void* map = mmap(nullptr, map_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  require(map != MAP_FAILED, "mmap");
+  map_ = static_cast<std::uint8_t*>(map);
+  require(mprotect(begin(), size(), PROT_READ | PROT_WRITE) == 0, "mprotect");
+}
+
+Guarded::~Guarded() { munmap(map_, map_bytes_); }
+
+void Guarded::seal() const { require(mprotect(begin(), size(), PROT_READ) == 0, "mprotect"); }
+
+Outputs::Outputs(std::size_t most_bytes)
+    : expected_(most_bytes + 3 * kMargin), actual_(most_bytes + 3 * kMargin) {}
+
+void Outputs::prepare(std::size_t bytes, std::size_t shift) {
+  start_ = kMargin + shift;
+  room_ = bytes;
+  for (auto* side : {&expected_, &actual_})
+    std::fill_n(side->begin(), start_ + bytes + kMargin, kMark);
+}
+
+bool Outputs::agree(std::size_t bytes) const {
+  const auto marked = [&](std::size_t from, std::size_t to) {
+    return std::all_of(actual_.data() + from, actual_.data() + to,
+                       [](std::uint8_t byte) { return byte == kMark; });
+  };
+  const std::size_t end = start_ + room_;
+  return std::memcmp(expected_.data() + start_, actual_.data() + start_, bytes) == 0 &&
+         marked(0, start_) && marked(end, end + kMargin);
+}
+
+}  // namespace prunepack::check

@@ -1,0 +1,450 @@
+"""Files of packed and dense tensors, by suffix: ``.safetensors``, ``.npz`` and ``.npy``."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias, final
+
+import numpy as np
+
+from ._arrays import ArrayLike, as_array
+from ._entries import NUMPY_DTYPES, Entry, RawTensor, code_of
+from ._npy import NpyFile, npy_writer
+from ._npz import NpzFile, npz_writer
+from ._packed import PackedTensor
+from ._safetensors import SafetensorsFile
+from ._safetensors_writer import safetensors_writer
+from ._sparse_bitmask import (
+    METADATA_KEY,
+    Origin,
+    Store,
+    dense_shape,
+    describe,
+    find_packed,
+    planned_parts,
+    prefix_of,
+    read_packed,
+    stored_parts,
+)
+from ._strict_json import shown
+
+Tensor: TypeAlias = "np.ndarray[Any, Any] | PackedTensor | RawTensor"
+
+
+class OpenStore(Store, Protocol):
+    """A file of plain named tensors that is open."""
+
+    def close(self) -> None: ...
+    def release(self) -> None: ...
+
+
+class StoreWriter(Protocol):
+    """A file of plain named tensors that is being written."""
+
+    def write(self, name: str, tensor: np.ndarray[Any, Any] | RawTensor) -> None: ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """How files of one suffix are opened and written."""
+
+    open: Callable[[str], OpenStore]
+    write: Callable[
+        [str, Mapping[str, Entry], Mapping[str, str]],
+        AbstractContextManager[StoreWriter],
+    ]
+
+
+FORMATS = {
+    ".safetensors": Format(SafetensorsFile, safetensors_writer),
+    ".npz": Format(NpzFile, npz_writer),
+    ".npy": Format(NpyFile, npy_writer),
+}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What a file says of a tensor, and the plan of a tensor to be written.
+
+    Attributes
+    ----------
+    dtype : str
+        The safetensors code, such as ``"BF16"``; it may be one prunepack does not know.
+    shape : tuple of int
+        The dense shape, also of a packed tensor.
+    packed : bool
+        Whether it is stored as a bit mask and values.
+    kept : int or None
+        Packed: how many values there are. In a plan None leaves that open.
+    pattern : str or None
+        Packed: the pattern it was pruned with, if the file says.
+    raw_nbytes : int or None
+        The bytes of a tensor whose dtype is unknown.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    packed: bool = False
+    kept: int | None = None
+    pattern: str | None = None
+    raw_nbytes: int | None = None
+
+    @classmethod
+    def of(cls, tensor: Tensor, name: str = "tensor") -> TensorInfo:
+        """Describe a tensor in memory; `name` is what a TypeError for its dtype begins with."""
+        if isinstance(tensor, PackedTensor):
+            return cls(code_of(tensor.dtype, name), tensor.shape, packed=True, kept=tensor.kept)
+        return cls._of_entry(Entry.of(tensor, name))
+
+    @classmethod
+    def _of_entry(cls, entry: Entry) -> TensorInfo:
+        raw_nbytes = None if entry.dtype in NUMPY_DTYPES else entry.nbytes
+        return cls(entry.dtype, entry.shape, raw_nbytes=raw_nbytes)
+
+    @property
+    def numpy(self) -> np.dtype[Any] | None:
+        """The NumPy dtype, or None for a code prunepack does not know."""
+        return NUMPY_DTYPES.get(self.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all its parts in a file, at most if `kept` is open."""
+        return sum(entry.nbytes for entry in self.entries("", Origin("")).values())
+
+    @property
+    def dense_nbytes(self) -> int:
+        """The bytes as a dense tensor."""
+        if self.raw_nbytes is not None:
+            return self.raw_nbytes
+        if self.dtype not in NUMPY_DTYPES:
+            msg = f"raw_nbytes must be given for dtype {self.dtype}, which prunepack does not know"
+            raise ValueError(msg)
+        return math.prod(self.shape) * NUMPY_DTYPES[self.dtype].itemsize
+
+    def entries(self, name: str, origin: Origin) -> dict[str, Entry]:
+        """Return what is stored for a tensor of this kind: one plain tensor, or the four parts."""
+        if self.packed:
+            return planned_parts(origin, self.dtype, self.shape, self.kept)
+        return {name: Entry(self.dtype, self.shape, self.dense_nbytes)}
+
+
+# --- tensor by tensor -------------------------------------------------------------------------
+
+
+def open_file(path: str | os.PathLike[str]) -> TensorFile:
+    """Open a file of tensors; the suffix says which format it has.
+
+    Returns
+    -------
+    TensorFile
+        A context manager; tensors are read one at a time.
+    """
+    store = _format_of(path).open(os.fspath(path))
+    try:
+        return TensorFile(store)
+    except BaseException:
+        store.close()
+        raise
+
+
+@final
+class TensorFile:
+    """An open file of packed and dense tensors.
+
+    Attributes
+    ----------
+    path : str
+        The file's path as it was given.
+    names : tuple of str
+        The tensors in the order of the file, packed ones under the name they had as dense ones.
+    metadata : dict of str to str
+        The file's metadata without prunepack's own.
+    """
+
+    def __init__(self, store: OpenStore) -> None:
+        self._store = store
+        self._packed = find_packed(store)
+        self.path = store.path
+        self.names = self._logical_names()
+        self._known_names = frozenset(self.names)
+        self.metadata = {key: text for key, text in store.metadata.items() if key != METADATA_KEY}
+
+    def __enter__(self) -> TensorFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known_names
+
+    def close(self) -> None:
+        """Close the file; tensors read from it stay valid."""
+        self._store.close()
+
+    def release(self) -> None:
+        """Give back the memory of what has been read; it stays valid, and is read again when used.
+
+        To be called after each tensor by whoever goes through a model larger than memory.
+        """
+        self._store.release()
+
+    def info(self, name: str) -> TensorInfo:
+        """Describe one tensor without reading its weights."""
+        origin = self._packed.get(name)
+        if origin is None:
+            return TensorInfo._of_entry(self._store.info(name))
+        compressed = self._store.info(origin.part("compressed"))
+        shape = dense_shape(self._store, name, origin)
+        kept = math.prod(compressed.shape)
+        return TensorInfo(compressed.dtype, shape, True, kept, origin.pattern)
+
+    def read(self, name: str) -> Tensor:
+        """Read one tensor: read-only views of the file where it is mapped, else copies."""
+        origin = self._packed.get(name)
+        return read_packed(self._store, name, origin) if origin else self._store.array(name)
+
+    def _logical_names(self) -> tuple[str, ...]:
+        """Put each packed tensor where the first of its parts is."""
+        owners = {part: name for name, origin in self._packed.items() for part in origin.parts()}
+        return tuple(dict.fromkeys(owners.get(stored, stored) for stored in self._store.names))
+
+
+@contextlib.contextmanager
+def create_file(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, TensorInfo],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    describe_packed: bool = True,
+) -> Iterator[TensorFileWriter]:
+    """Write a file tensor by tensor; it takes the place of `path` when the block ends well.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The suffix says which format it gets. It may be the file the tensors are being read from.
+    tensors : mapping of str to TensorInfo
+        Every tensor that will be written, in any order.
+    metadata : mapping of str to str, optional
+        Strings to keep in the file. prunepack's own key is written anew.
+    describe_packed : bool
+        Whether the metadata names the packed tensors and their patterns. Without it the file is
+        as compressed-tensors would have written it, and only weights can be packed.
+
+    Examples
+    --------
+    >>> import prunepack as pp
+    >>> w = np.array([[0, 1.5, 0, 0]], np.float32)
+    >>> plan = {"fc.weight": TensorInfo("F32", (1, 4), packed=True)}
+    >>> with create_file("model.safetensors", plan) as file:
+    ...     file.write("fc.weight", pp.pack(w))
+    >>> with open_file("model.safetensors") as file:
+    ...     file.info("fc.weight").kept
+    1
+    """
+    origins = {
+        name: Origin(prefix_of(name), info.pattern) for name, info in tensors.items() if info.packed
+    }
+    entries = _stored_entries(tensors, origins)
+    kept_metadata = {key: text for key, text in (metadata or {}).items() if key != METADATA_KEY}
+    if not describe_packed:
+        _check_are_weights(origins)
+    elif origins:
+        kept_metadata[METADATA_KEY] = describe(origins)
+    with _format_of(path).write(os.fspath(path), entries, kept_metadata) as writer:
+        yield TensorFileWriter(writer, tensors, origins)
+
+
+class TensorFileWriter:
+    """What `create_file` hands to its block."""
+
+    def __init__(
+        self, writer: StoreWriter, tensors: Mapping[str, TensorInfo], origins: Mapping[str, Origin]
+    ) -> None:
+        self._writer = writer
+        self._tensors = tensors
+        self._origins = origins
+
+    def write(self, name: str, tensor: Tensor) -> None:
+        """Write one of the planned tensors, once."""
+        if name not in self._tensors:
+            msg = f"tensor must be one of those planned, got {shown(name)}"
+            raise ValueError(msg)
+        origin = self._origins.get(name)
+        if isinstance(tensor, PackedTensor) != (origin is not None):
+            planned = "dense" if origin is None else "packed"
+            msg = f"tensor {shown(name)} must be {planned} as planned, got {type(tensor).__name__}"
+            raise TypeError(msg)
+        if not isinstance(tensor, PackedTensor):
+            self._writer.write(name, tensor)
+        elif origin:
+            planned_shape = self._tensors[name].shape
+            if tensor.shape != planned_shape:
+                msg = (
+                    f"tensor {shown(name)} must have shape {planned_shape} as planned,"
+                    f" got {tensor.shape}"
+                )
+                raise ValueError(msg)
+            for part, array in stored_parts(origin, tensor).items():
+                self._writer.write(part, array)
+
+
+def _stored_entries(
+    tensors: Mapping[str, TensorInfo], origins: Mapping[str, Origin]
+) -> dict[str, Entry]:
+    """Return the plain tensors a file will hold, all under names of their own."""
+    entries: dict[str, Entry] = {}
+    owners: dict[str, str] = {}
+    for name, info in tensors.items():
+        for stored, entry in info.entries(name, origins.get(name, Origin(""))).items():
+            if stored in entries:
+                msg = (
+                    f"tensors {shown(owners[stored])} and {shown(name)} would both be stored"
+                    f" as {shown(stored)}; rename one"
+                )
+                raise ValueError(msg)
+            entries[stored], owners[stored] = entry, name
+    return entries
+
+
+def _check_are_weights(names: Iterable[str]) -> None:
+    """Nothing but the metadata could tell the name of a packed tensor that is not a weight."""
+    for name in names:
+        if not name.endswith(".weight"):
+            msg = f"name of a packed tensor must end in .weight without metadata, got {shown(name)}"
+            raise ValueError(msg)
+
+
+def _format_of(path: str | os.PathLike[str]) -> Format:
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        msg = f"path must end in {', '.join(FORMATS)}, got {os.fspath(path)!r}"
+        raise ValueError(msg)
+    return FORMATS[suffix]
+
+
+# --- all at once ------------------------------------------------------------------------------
+
+
+def save_file(
+    tensors: Mapping[str, Tensor | ArrayLike],
+    path: str | os.PathLike[str],
+    *,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Save packed and dense tensors in one file.
+
+    Parameters
+    ----------
+    tensors : mapping of str to array or PackedTensor
+        Arrays are stored as they are: anything `pack` takes, and integers, booleans and the
+        other dtypes a file can hold.
+    path : str or os.PathLike
+        ``.safetensors``, which any safetensors reader opens; ``.npz``, in which dense arrays
+        stay readable with `np.load`; or ``.npy`` for a single dense array, which loses its name.
+        An existing file is replaced once the new one is complete and on disk; if anything
+        fails, it stays as it was.
+    metadata : mapping of str to str, optional
+        Strings to keep in the file. The key "prunepack" is prunepack's own.
+
+    Raises
+    ------
+    TypeError
+        If a tensor has a dtype the format cannot hold.
+    ValueError
+        If the suffix is unknown, or two tensors would be stored under one name.
+    OSError
+        If the file cannot be written.
+
+    See Also
+    --------
+    load_file : The way back.
+
+    Notes
+    -----
+    A packed tensor ``fc.weight`` is stored as compressed-tensors' ``sparse-bitmask`` stores
+    it: ``fc.shape``, ``fc.compressed``, ``fc.bitmask`` and ``fc.row_offsets``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prunepack as pp
+    >>> w = np.array([[0, 1.5, 0, 0], [0, 0, -2, 0]], np.float32)
+    >>> tensors = {"fc.weight": pp.pack(w), "fc.bias": np.ones(2, np.float32)}
+    >>> pp.save_file(tensors, "model.safetensors")
+    >>> pp.load_file("model.safetensors")["fc.weight"].to_dense()
+    array([[ 0. ,  1.5,  0. ,  0. ],
+           [ 0. ,  0. , -2. ,  0. ]], dtype=float32)
+    """
+    arrays = {name: _as_tensor(tensor, name) for name, tensor in tensors.items()}
+    plan = {name: TensorInfo.of(tensor, f"tensor {shown(name)}") for name, tensor in arrays.items()}
+    with create_file(path, plan, metadata=metadata) as file:
+        for name, tensor in arrays.items():
+            file.write(name, tensor)
+
+
+def load_file(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Load all tensors of a file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A ``.safetensors`` file of prunepack, compressed-tensors (``sparse-bitmask`` and
+        ``sparse-24-bitmask``) or anyone else; a ``.npz``; or a ``.npy``, whose array is named
+        after the file.
+
+    Returns
+    -------
+    dict of str to ndarray, PackedTensor or RawTensor
+        Packed tensors stay packed. From a safetensors file all are read-only views that need
+        memory only where they are touched. A tensor of a dtype prunepack does not know is a
+        `RawTensor`, which `save_file` writes back untouched.
+
+    Raises
+    ------
+    FormatError
+        If the file is not what its format requires; nothing is guessed or repaired.
+    ValueError
+        If the suffix is unknown.
+    OSError
+        If the file cannot be read.
+
+    See Also
+    --------
+    save_file : The way there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prunepack as pp
+    >>> pp.save_file({"w": np.arange(3)}, "model.npz")
+    >>> pp.load_file("model.npz")
+    {'w': array([0, 1, 2])}
+    """
+    with open_file(path) as file:
+        return {name: file.read(name) for name in file.names}
+
+
+def _as_tensor(tensor: Tensor | ArrayLike, name: str) -> Tensor:
+    if isinstance(tensor, PackedTensor | RawTensor):
+        return tensor
+    return as_array(tensor, f"tensors[{name!r}]")

@@ -1,0 +1,83 @@
+"""JSON as a file from a stranger must be read: no duplicate keys, natural numbers only."""
+
+from __future__ import annotations
+
+import json
+import re
+import reprlib
+from typing import Any, NoReturn
+
+from ._errors import FormatError
+
+INTEGER_LIMIT = 2**63 - 1
+_NATURAL = re.compile(r"[0-9]{1,19}")
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 100
+_short.maxlist = _short.maxtuple = 10
+
+
+def shown(value: object) -> str:
+    """Show a value of any size in an error message of bounded length."""
+    return _short.repr(value)
+
+
+class Object(list[tuple[str, Any]]):
+    """A JSON object as the pairs in which it was written, duplicates and all."""
+
+    def members(self, where: str) -> dict[str, Any]:
+        """Turn the pairs into a dict; `where` begins the error message for a duplicate."""
+        members = dict(self)
+        if len(members) < len(self):
+            seen: set[str] = set()
+            for key, _ in self:
+                if key in seen:
+                    msg = f"{where}: key {shown(key)} must appear once, it appears again"
+                    raise FormatError(msg)
+                seen.add(key)
+        return members
+
+
+def parse(text: str, where: str) -> Any:
+    """Parse `text`; objects come back as `Object`. `where` begins every error message.
+
+    Raises
+    ------
+    FormatError
+        If the text is not JSON, nests too deeply, holds a number that is not a natural one below
+        2**63, or a string that is no Unicode text.
+    """
+
+    def refuse(number: str) -> NoReturn:
+        msg = f"{where}: numbers must be natural and below 2**63, got {number[:40]}"
+        raise FormatError(msg)
+
+    def natural(digits: str) -> int:
+        if not _NATURAL.fullmatch(digits) or int(digits) > INTEGER_LIMIT:
+            refuse(digits)
+        return int(digits)
+
+    def unicode_pairs(pairs: list[tuple[str, Any]]) -> Object:
+        for string in (item for pair in pairs for item in pair if isinstance(item, str)):
+            try:
+                string.encode()
+            except UnicodeEncodeError:
+                msg = (
+                    f"{where}: strings must be Unicode, {shown(string)} holds half a surrogate pair"
+                )
+                raise FormatError(msg) from None
+        return Object(pairs)
+
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=unicode_pairs,
+            parse_int=natural,
+            parse_float=refuse,
+            parse_constant=refuse,
+        )
+    except json.JSONDecodeError as error:
+        msg = f"{where}: must be JSON, breaks at character {error.pos}"
+    except RecursionError:
+        msg = f"{where}: must nest a few levels, nests too deeply"
+    raise FormatError(msg)
