@@ -218,22 +218,37 @@ def test_a_few_large_weights_among_equal_ones(isa: str) -> None:
 def test_a_sample_that_misleads(isa: str) -> None:
     """Large weights wherever the first samples look, small ones everywhere else.
 
-    The selection must notice, every time, and still be exact. Sampled are 4096 runs of 32 bytes,
-    at places given by the generator below; if that changes, this test proves less.
+    The selection must notice, every time, and still be exact. A sample is a run of 32 bytes out
+    of every 4096th part of the weights, at a place given by the generator below; if that changes,
+    this test proves less.
     """
-    runs, mask64 = 2**17, 2**64 - 1
-    w = np.random.default_rng(0).normal(0, 0.01, (runs, 8)).astype(np.float32)
+    w = np.random.default_rng(0).normal(0, 0.01, 2**20).astype(np.float32)
+    stretch, run, mask64 = w.size // 4096, 8, 2**64 - 1
     for attempt in range(4):
         state = attempt
-        for _ in range(4096):
+        for first in range(0, w.size, stretch):
             state = (state + 0x9E3779B97F4A7C15) & mask64
             z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask64
             z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask64
-            w[(z ^ (z >> 31)) % runs] += 1000
+            begin = first + (z ^ (z >> 31)) % (stretch - run + 1)
+            w[begin : begin + run] += 1000
     w = w.reshape(1, -1)
     for sparsity in (0.1, 0.5):
         pattern = pp.Unstructured(sparsity)
         assert same_bits(Operations(isa).mask(w, pattern), expected(w, pattern)), sparsity
+
+
+@pytest.mark.parametrize("distribution", ["normal", "few levels"])
+def test_lengths_at_which_the_way_changes(
+    isa: str, dtype: np.dtype[Any], distribution: str
+) -> None:
+    for kib in (32, 63, 64, 65, 96, 127, 128, 129, 192, 256):
+        for more in (-1, 0, 1):
+            count = kib * 1024 // dtype.itemsize + more
+            w = sample(distribution, dtype, (1, count))
+            pattern = pp.Unstructured(0.6)
+            answer = expected_of(distribution, dtype, w.shape, pattern)
+            assert same_bits(Operations(isa).mask(w, pattern), answer), count
 
 
 # Two million elements, in odd rows.
