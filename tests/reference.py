@@ -1,0 +1,138 @@
+"""What prunepack's words mean, in NumPy: slow, short, and not derived from the C++."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prunepack import NM, Block, Threshold, Unstructured
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Weights = npt.NDArray[Any]
+    Kept = npt.NDArray[np.bool_]
+
+
+def key(x: Weights) -> npt.NDArray[Any]:
+    """Rank of a weight: |x| as an unsigned integer, with NaN above infinity."""
+    bits: Weights = x.view(f"u{x.itemsize}")
+    if x.dtype == np.uint8:
+        return bits
+    if x.dtype == np.int8:
+        return np.abs(x.astype(np.int16)).astype(np.uint8)
+    without_sign: Weights = bits & bits.dtype.type(2 ** (8 * x.itemsize - 1) - 1)
+    return without_sign
+
+
+def magnitude(x: Weights) -> npt.NDArray[np.float64]:
+    """Give |x| as float64, which holds every dtype exactly."""
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        return np.abs(x.astype(np.float64))
+
+
+def keep_all_but_smallest(key: npt.NDArray[Any], sparsity: float) -> Kept:
+    kept = np.ones(key.size, dtype=bool)
+    kept[np.argsort(key.ravel(), kind="stable")[: round(sparsity * key.size)]] = False
+    return kept.reshape(key.shape)
+
+
+def keep_n_of_m(key: npt.NDArray[Any], n: int, m: int, axis: int) -> Kept:
+    if key.ndim < 2:
+        return _keep_n_of_m_in_rows(key.reshape(1, -1), n, m).reshape(key.shape)
+    in_front = np.moveaxis(key, axis, -1)
+    rows = in_front.reshape(math.prod(in_front.shape[:-1]), in_front.shape[-1])
+    return np.moveaxis(_keep_n_of_m_in_rows(rows, n, m).reshape(in_front.shape), -1, axis)
+
+
+def _keep_n_of_m_in_rows(key: npt.NDArray[Any], n: int, m: int) -> Kept:
+    rows, length = key.shape
+    # The last group is filled with padding that ranks below every weight.
+    padded = np.pad(key.astype(np.int64), ((0, 0), (0, -length % m)), constant_values=-1)
+    groups = padded.reshape(rows, padded.shape[1] // m, m)
+    kept = np.ones(groups.shape, dtype=bool)
+    np.put_along_axis(kept, np.argsort(groups, axis=-1, kind="stable")[..., :n], False, axis=-1)
+    return kept.reshape(padded.shape)[:, :length]
+
+
+def norm_of(tile: Weights, norm: str) -> float:
+    """Norm of one tile, with NaN (of either sign) as NaN and l2 left squared."""
+    x = magnitude(tile).ravel()
+    if norm == "max":
+        return float(x.max())
+    terms = np.zeros(-(-x.size // 8) * 8)  # element e goes to lane e mod 8
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        terms[: x.size] = x if norm == "l1" else x * x
+        lanes = np.cumsum(terms.reshape(-1, 8), axis=0)[-1]
+        lanes = lanes[:4] + lanes[4:]
+        lanes = lanes[:2] + lanes[2:]
+        return float(lanes[0] + lanes[1])
+
+
+def tiles_of(shape: tuple[int, ...], tile: tuple[int | None, ...]) -> list[tuple[slice, ...]]:
+    """Tiles of a tensor in row-major order of the tile grid; those at the edges are smaller."""
+    steps = (*tile, *(1,) * len(shape))[: len(shape)]
+    starts = [range(0, size, step or size or 1) for size, step in zip(shape, steps, strict=True)]
+    return [
+        tuple(
+            slice(begin, min(begin + axis.step, size))
+            for begin, axis, size in zip(corner, starts, shape, strict=True)
+        )
+        for corner in itertools.product(*starts)
+    ]
+
+
+def keep_blocks(x: Weights, pattern: Block) -> Kept:
+    tiles = tiles_of(x.shape, pattern.shape)
+    norms = np.array([norm_of(x[tile], pattern.norm) for tile in tiles])
+    kept = np.ones(x.shape, dtype=bool)
+    order = np.argsort(norms, kind="stable")  # NumPy puts NaN last, in order
+    for lost in order[: round(pattern.sparsity * len(tiles))]:
+        kept[tiles[lost]] = False
+    return kept
+
+
+def kept(
+    w: Weights,
+    pattern: Unstructured | Threshold | NM | Block,
+    importance: Weights | None = None,
+) -> Kept:
+    """Which weights `pattern` keeps."""
+    ranked = w if importance is None else importance
+    match pattern:
+        case Unstructured(sparsity, "tensor"):
+            return keep_all_but_smallest(key(ranked), sparsity)
+        case Unstructured(sparsity, _):
+            rows = [keep_all_but_smallest(row, sparsity) for row in key(ranked)]
+            return np.array(rows, dtype=bool).reshape(w.shape)
+        case Threshold(value):
+            return ~(magnitude(ranked) <= value)
+        case NM(n, m, axis):
+            return keep_n_of_m(key(ranked), n, m, axis)
+        case Block():
+            return keep_blocks(ranked, pattern)
+
+
+def prune(w: Weights, kept: Kept) -> Weights:
+    pruned = w.copy()
+    pruned[~kept] = np.zeros((), w.dtype)
+    return pruned
+
+
+def rows_and_cols(shape: tuple[int, ...]) -> tuple[int, int]:
+    return math.prod(shape[:-1]), shape[-1] if shape else 1
+
+
+def mask_bytes(kept: Kept) -> npt.NDArray[np.uint8]:
+    """Mask of a tensor: least significant bit first, each row from a fresh byte."""
+    return np.packbits(kept.reshape(rows_and_cols(kept.shape)), axis=1, bitorder="little")
+
+
+def pack(w: Weights, kept: Kept) -> tuple[npt.NDArray[np.uint8], Weights, npt.NDArray[np.int64]]:
+    """Mask, values and row offsets of what is kept and not zero."""
+    stored = (kept & (key(w) != 0)).reshape(rows_and_cols(w.shape))
+    values = w.reshape(stored.shape)[stored]
+    return mask_bytes(stored), values, np.cumsum([0, *stored.sum(axis=1)], dtype=np.int64)

@@ -1,0 +1,84 @@
+"""Kernels read and write nothing past the end of what they are given.
+
+Every array ends where its page of memory ends, and the next page may not be touched. A kernel
+that strays kills the process, which is why each ISA runs in its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from per_isa import kernel_dtype
+from prunepack import _core
+from reference import key
+from samples import DTYPES, REGISTER_BYTES, bits_type, random_bits
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+PAGE = mmap.PAGESIZE
+
+
+class Cliff:
+    """A page of memory with a page behind it that nobody may touch."""
+
+    def __init__(self) -> None:
+        self._pages = mmap.mmap(-1, 2 * PAGE)
+        begin = ctypes.addressof(ctypes.c_char.from_buffer(self._pages))
+        if LIBC.mprotect(ctypes.c_void_p(begin + PAGE), ctypes.c_size_t(PAGE), 0) != 0:
+            raise OSError(ctypes.get_errno(), "mprotect")
+        self._page = np.frombuffer(self._pages, np.uint8, PAGE)
+
+    def place(self, array: np.ndarray) -> np.ndarray:
+        """Copy an array to the very end of the page."""
+        end = self._page[PAGE - array.nbytes :].view(array.dtype).reshape(array.shape)
+        end[...] = array
+        return end
+
+
+def walk(isa: str) -> None:
+    """Call every operation on every tail of every dtype, each array against its own cliff."""
+    cliffs = [Cliff() for _ in range(4)]
+    where: dict[str, Any] = {"threads": 1, "isa": isa}
+    for dtype in DTYPES:
+        for cols in range(2 * REGISTER_BYTES // dtype.itemsize + 2):
+            bits = random_bits(dtype, (1, cols), seed=cols).view(bits_type(dtype))
+            kept = np.packbits(key(bits.view(dtype)) != 0, axis=1, bitorder="little")
+            x, given, mask, out = (
+                cliff.place(array)
+                for cliff, array in zip(cliffs, (bits, kept, kept, bits), strict=True)
+            )
+            element = kernel_dtype(dtype)
+            for n, m in ((2, 4), (14, 16), (3, 7)):
+                _core.nm_mask(x, element, 1, cols, 1, n, m, 1, cols, mask, **where)
+                _core.nm_mask(x, element, 1, 1, cols, n, m, 1, cols, mask, **where)
+            _core.smallest_mask(x, element, 1, cols // 2, 1, cols, mask, **where)
+            _core.above_mask(x, element, 1, 1, cols, mask, **where)
+            for norm in ("l1", "l2", "max"):
+                _core.block_mask(x, element, [1, cols], [1, 3], norm, 0, mask, **where)
+                _core.block_mask(
+                    x, element, [cols, 1], [3, 1], norm, 0, np.zeros((cols, 1), np.uint8), **where
+                )
+            _core.apply_mask(x, element, 1, cols, given, out, **where)
+            count = _core.pack(x, element, 1, cols, given, mask, out, **where)
+            values = cliffs[0].place(out.ravel()[:count].copy())
+            _core.unpack(given, values, element, 1, cols, out, **where)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
+def test_nothing_past_the_end_is_touched(isa: str) -> None:
+    here = os.pathsep.join(path for path in sys.path if path)
+    result = subprocess.run(
+        [sys.executable, "-c", f"from test_bounds import walk; walk({isa!r}); print('whole')"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": here, "PYTHONFAULTHANDLER": "1"},
+    )
+    assert result.stdout == "whole\n", result.stderr
