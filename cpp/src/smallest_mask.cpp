@@ -21,8 +21,8 @@ namespace prunepack {
 namespace {
 
 // Up to here a population is one group for the nm_mask kernel, which looks at it many times, in
-// cache.
-constexpr std::size_t kSmallBytes = 64 * 1024;
+// cache. No less than what a sample takes (4,096 runs of 32 bytes), or its runs would not fit.
+constexpr std::size_t kSmallBytes = 128 * 1024;
 
 constexpr unsigned kAttemptsBySample = 4;
 

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from importlib.metadata import version as _version
 
+from ._checkpoint import (
+    FileReport,
+    InspectReport,
+    VerifyReport,
+    inspect_file,
+    pack_file,
+    prune_file,
+    unpack_file,
+    verify_file,
+)
 from ._core import default_threads as num_threads
 from ._core import isa
 from ._entries import RawTensor
@@ -20,7 +30,9 @@ __version__ = _version("prunepack")
 __all__ = [
     "NM",
     "Block",
+    "FileReport",
     "FormatError",
+    "InspectReport",
     "Mask",
     "PackedTensor",
     "Pattern",
@@ -28,13 +40,19 @@ __all__ = [
     "Threshold",
     "Unstructured",
     "Verification",
+    "VerifyReport",
     "__version__",
+    "inspect_file",
     "isa",
     "load_file",
     "num_threads",
     "pack",
+    "pack_file",
     "prune",
+    "prune_file",
     "prune_mask",
     "save_file",
+    "unpack_file",
     "verify",
+    "verify_file",
 ]

@@ -1,0 +1,242 @@
+"""What was done to a file, or found in it: plain data, with the sums that people ask for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """What became of one tensor.
+
+    Attributes
+    ----------
+    name, dtype, shape
+        The tensor; `dtype` is the code that safetensors uses, such as ``"BF16"``.
+    action : str
+        ``"pruned"``, ``"packed"``, ``"unpacked"`` or ``"unchanged"``.
+    packed : bool
+        Whether it is stored packed now.
+    note : str or None
+        Why it was left unchanged, or pruned and yet not packed.
+    kept : int or None
+        Weights that are not zero now; None where nobody counted.
+    bytes_before, bytes_after : int
+        Its bytes in the two files, without the header.
+    model_bytes : int
+        Where packed, the bytes that b (1 - s) + 1 bits a weight come to; else `bytes_after`.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    action: str
+    packed: bool
+    note: str | None
+    kept: int | None
+    bytes_before: int
+    bytes_after: int
+    model_bytes: int
+
+    @property
+    def weights(self) -> int:
+        """How many elements the tensor has."""
+        return prod(self.shape)
+
+    @property
+    def sparsity(self) -> float | None:
+        """The share of zeros, or None where nobody counted."""
+        if self.kept is None:
+            return None
+        return 1 - self.kept / self.weights if self.weights else 0.0
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What became of a file, tensor by tensor.
+
+    Attributes
+    ----------
+    source, target : str
+        The file read and the file written.
+    pattern : str or None
+        What the weights were pruned with.
+    tensors : tuple of TensorReport
+        In the order of the file.
+    notes : tuple of str
+        What the caller may want to know, such as an exclude that matched nothing.
+    bytes_before, bytes_after : int
+        The sizes of the two files, all counted.
+    seconds : float
+        From opening the one to the other being in place.
+    """
+
+    source: str
+    target: str
+    pattern: str | None
+    tensors: tuple[TensorReport, ...]
+    notes: tuple[str, ...]
+    bytes_before: int
+    bytes_after: int
+    seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the new file is."""
+        return self.bytes_before / self.bytes_after
+
+    @property
+    def sparsity(self) -> float:
+        """The share of zeros among the weights that were counted."""
+        counted = [t for t in self.tensors if t.kept is not None]
+        weights = sum(t.weights for t in counted)
+        kept = sum(t.kept or 0 for t in counted)
+        return 1 - kept / weights if weights else 0.0
+
+    @property
+    def model_bytes(self) -> int:
+        """The size that b (1 - s) + 1 bits a packed weight predict, with no header at all."""
+        return sum(t.model_bytes for t in self.tensors)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as what `json.dumps` takes."""
+        more = {
+            "ratio": self.ratio,
+            "sparsity": self.sparsity,
+            "model_bytes": self.model_bytes,
+        }
+        report = asdict(self) | more
+        for entry, tensor in zip(report["tensors"], self.tensors, strict=True):
+            entry["sparsity"] = tensor.sparsity
+        return report
+
+
+@dataclass(frozen=True)
+class TensorFound:
+    """What a file holds under one name.
+
+    Attributes
+    ----------
+    name, dtype, shape
+        The tensor; `dtype` is the code that safetensors uses, such as ``"BF16"``.
+    packed : bool
+        Whether it is stored packed.
+    sparsity : float or None
+        The share of zeros; None for a dtype that prunepack does not prune.
+    pattern : str or None
+        The pattern that the zeros follow, as found from the zeros themselves.
+    recorded : str or None
+        The pattern that the file says it was pruned with.
+    nbytes, dense_nbytes : int
+        Its bytes in the file, and what it would have dense.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    packed: bool
+    sparsity: float | None
+    pattern: str | None
+    recorded: str | None
+    nbytes: int
+    dense_nbytes: int
+
+    @property
+    def weights(self) -> int:
+        """How many elements the tensor has."""
+        return prod(self.shape)
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the tensor is than dense."""
+        return self.dense_nbytes / self.nbytes if self.nbytes else 1.0
+
+
+@dataclass(frozen=True)
+class InspectReport:
+    """What a file holds, tensor by tensor, with the size of the whole file."""
+
+    path: str
+    tensors: tuple[TensorFound, ...]
+    nbytes: int
+
+    @property
+    def weights(self) -> int:
+        """How many elements the tensors have together."""
+        return sum(t.weights for t in self.tensors)
+
+    @property
+    def sparsity(self) -> float | None:
+        """The share of zeros in the tensors whose zeros are counted, or None if there are none."""
+        counted = [t for t in self.tensors if t.sparsity is not None and t.weights]
+        weights = sum(t.weights for t in counted)
+        zeros = sum((t.sparsity or 0.0) * t.weights for t in counted)
+        return zeros / weights if weights else None
+
+    @property
+    def dense_nbytes(self) -> int:
+        """The bytes of all tensors if they were dense."""
+        return sum(t.dense_nbytes for t in self.tensors)
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the tensors are than dense."""
+        stored = sum(t.nbytes for t in self.tensors)
+        return self.dense_nbytes / stored if stored else 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as what `json.dumps` takes."""
+        more = {
+            "dense_nbytes": self.dense_nbytes,
+            "ratio": self.ratio,
+            "sparsity": self.sparsity,
+        }
+        report = asdict(self) | more
+        for entry, tensor in zip(report["tensors"], self.tensors, strict=True):
+            entry["ratio"] = tensor.ratio
+        return report
+
+
+@dataclass(frozen=True)
+class TensorVerified:
+    """Whether one tensor follows the pattern.
+
+    Attributes
+    ----------
+    name : str
+        The tensor.
+    ok : bool
+        Whether it follows the pattern.
+    broken : int
+        How many groups do not.
+    first : tuple of int or None
+        Where the first of those begins.
+    message : str
+        The same in words.
+    """
+
+    name: str
+    ok: bool
+    broken: int
+    first: tuple[int, ...] | None
+    message: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """Which tensors of a file follow a pattern; the tensors not looked at are not listed."""
+
+    path: str
+    pattern: str
+    tensors: tuple[TensorVerified, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all of them do."""
+        return all(t.ok for t in self.tensors)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as what `json.dumps` takes."""
+        return asdict(self) | {"ok": self.ok}

@@ -1,0 +1,116 @@
+"""The ``prunepack`` command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ._commands import COMMANDS
+from ._parser import UsageError, build_parser
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+__all__ = ["main"]
+
+FAILED, USAGE, INTERRUPTED, READER_WENT = 1, 2, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words after ``prunepack``; by default those of this process.
+
+    Returns
+    -------
+    int
+        0 when done, 1 when it failed or `verify` found a broken pattern, 2 when the
+        command line is wrong, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    _print_anything()
+    target = None
+    try:
+        options = build_parser().parse_args(words)
+        target = getattr(options, "target", None)
+        with _clean_exit_when_terminated():
+            status = _run(options)
+        sys.stdout.flush()
+    except UsageError as error:
+        return _fail(str(error), USAGE, debug="--debug" in words)
+    except BrokenPipeError:
+        return _reader_went()
+    except KeyboardInterrupt:
+        left = "" if target is None else f"; {target} was left as it was"
+        return _fail(f"interrupted{left}", INTERRUPTED, debug="--debug" in words)
+    except OSError as error:
+        return _fail(_of_os(error, target), FAILED, debug="--debug" in words)
+    except MemoryError:
+        return _fail("not enough memory for the largest tensor", FAILED, debug="--debug" in words)
+    except (TypeError, ValueError) as error:
+        return _fail(str(error), FAILED, debug="--debug" in words)
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command is None:
+        msg = "name a command, such as prune, inspect or demo (see prunepack --help)"
+        raise UsageError(msg)
+    return COMMANDS[options.command](options)
+
+
+def _fail(message: str, status: int, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"prunepack: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _of_os(error: OSError, target: object) -> str:
+    """Say which file and why; an error of a write names no file, so it is the target's."""
+    reason = error.strerror or str(error)
+    reason = reason[:1].lower() + reason[1:]
+    where = error.filename if error.filename is not None else target
+    return reason if where is None else f"{where}: {reason}"
+
+
+def _reader_went() -> int:
+    """Say nothing: whoever read standard output, such as head, has had enough."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return READER_WENT
+
+
+@contextmanager
+def _clean_exit_when_terminated() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that no temporary file stays behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _print_anything() -> None:
+    """Let names that the terminal's encoding lacks be printed with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

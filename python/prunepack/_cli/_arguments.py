@@ -1,0 +1,116 @@
+"""The words of the command line: one typed reader for each kind of value."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from .._patterns import NM, Block, Threshold, Unstructured
+
+if TYPE_CHECKING:
+    from .._patterns import Pattern
+
+PATTERN_OPTIONS = ("--sparsity", "--nm", "--block", "--threshold")
+
+
+def sparsity(text: str) -> float:
+    """Read ``0.75`` or ``75%``."""
+    percent = text.endswith("%")
+    try:
+        value = float(text.rstrip("%"))
+    except ValueError:
+        msg = f"must be a number from 0 to 1, or a percentage such as 75%, got {text!r}"
+        raise argparse.ArgumentTypeError(msg) from None
+    value = value / 100 if percent else value
+    if not 0 <= value <= 1:
+        msg = f"must be from 0 to 1, or a percentage such as 75%, got {text}"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+def threshold(text: str) -> float:
+    """Read a magnitude, such as ``1e-3``."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not value >= 0:
+        msg = f"must be a number that is not negative, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+def zeros_of(text: str) -> tuple[int, int]:
+    """Read ``3:4``: three zeros in every four weights."""
+    n, separator, m = text.partition(":")
+    if not (separator and n.isdecimal() and m.isdecimal()):
+        msg = f"must be N:M, with N zeros in every M weights, such as 3:4, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(n), int(m)
+
+
+def tile(text: str) -> tuple[int | None, ...]:
+    """Read ``4x1``, where ``*`` is a whole axis."""
+    sides = text.lower().split("x")
+    if not all(side == "*" or (side.isdecimal() and int(side) > 0) for side in sides):
+        msg = f"must be the sides of a tile, such as 4x1, or 1x* for a row, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return tuple(None if side == "*" else int(side) for side in sides)
+
+
+def at_least(least: int, text: str) -> int:
+    """Read an integer that is no smaller than `least`."""
+    digits = text.replace(",", "").replace("_", "")
+    if not digits.isdecimal() or int(digits) < least:
+        msg = f"must be an integer that is at least {least}, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(digits)
+
+
+def count(text: str) -> int:
+    """Read an integer from 0 up."""
+    return at_least(0, text)
+
+
+def positive(text: str) -> int:
+    """Read an integer from 1 up."""
+    return at_least(1, text)
+
+
+def pattern_from(options: argparse.Namespace) -> Pattern:
+    """Put the pattern options together, or say which of them do not go together.
+
+    Raises
+    ------
+    ValueError
+        If the options name no pattern, name two, or one of them lacks its partner.
+    """
+    _check_one_pattern(options)
+    if options.nm is not None:
+        n, m = options.nm
+        return NM(n, m, axis=1 if options.axis is None else options.axis)
+    if options.threshold is not None:
+        return Threshold(options.threshold)
+    if options.block is not None:
+        return Block(options.block, options.sparsity, norm=options.norm or "l2")
+    return Unstructured(options.sparsity, scope=options.scope or "tensor")
+
+
+def _check_one_pattern(options: argparse.Namespace) -> None:
+    given = [name for name in PATTERN_OPTIONS if getattr(options, name[2:]) is not None]
+    if not given:
+        msg = "name what to prune: --sparsity, --nm, --threshold, or --block with --sparsity"
+        raise ValueError(msg)
+    if given == ["--block"]:
+        msg = "--block needs --sparsity, the share of its tiles to prune"
+        raise ValueError(msg)
+    if len(given) > 1 and given != ["--sparsity", "--block"]:
+        msg = f"{' and '.join(given)} cannot be given together; each is a pattern of its own"
+        raise ValueError(msg)
+    for option, needs in (("--norm", "--block"), ("--axis", "--nm")):
+        if getattr(options, option[2:]) is not None and needs not in given:
+            msg = f"{option} goes with {needs}, which was not given"
+            raise ValueError(msg)
+    if options.scope is not None and given != ["--sparsity"]:
+        msg = f"--scope goes with --sparsity alone, not with {given[-1]}"
+        raise ValueError(msg)

@@ -1,0 +1,74 @@
+"""A progress bar on standard error, where there is a terminal to show it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+from . import _text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Work that takes less than this ends before a bar could be read.
+PATIENCE_SECONDS = 0.3
+
+
+@contextmanager
+def progress_bar(
+    verb: str, *, shown: bool = True
+) -> Iterator[Callable[[str, int, int], None] | None]:
+    """Show how far the work is, and take the bar away at the end.
+
+    Parameters
+    ----------
+    verb : str
+        What is being done, such as ``"pruning"``.
+    shown : bool
+        Whether a bar is wanted at all; without a terminal there is none either.
+
+    Yields
+    ------
+    callable or None
+        The callback for the functions over whole files.
+    """
+    if not shown or not sys.stderr.isatty():
+        yield None
+        return
+    bar = _bar(Console(stderr=True))
+    task = bar.add_task(verb, name="")
+    started = monotonic()
+
+    def advance(name: str, done: int, total: int) -> None:
+        if not bar.live.is_started and monotonic() - started > PATIENCE_SECONDS:
+            bar.start()
+        bar.update(task, completed=done, total=total, name=_text.printable(name))
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=16),
+        TextColumn("{task.percentage:>3.0f} %", markup=False),
+        DownloadColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn(
+            "{task.fields[name]}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
+        console=console,
+        transient=True,
+        expand=True,
+    )
