@@ -28,16 +28,16 @@ constexpr Kernels kTables[] = {
 #endif
 #ifdef PRUNEPACK_CPU_HAS_AVX2
     {.isa = Isa::avx2,
-     .nm_mask = &scalar::nm_mask,
-     .above_mask = &scalar::above_mask,
-     .tied_mask = &scalar::tied_mask,
-     .bracket_mask = &scalar::bracket_mask,
-     .tile_norms = &scalar::tile_norms,
-     .column_norms = &scalar::column_norms,
-     .compress = &scalar::compress,
-     .expand = &scalar::expand,
-     .apply_mask = &scalar::apply_mask,
-     .count_bits = scalar::count_bits},
+     .nm_mask = &avx2::nm_mask,
+     .above_mask = &avx2::above_mask,
+     .tied_mask = &avx2::tied_mask,
+     .bracket_mask = &avx2::bracket_mask,
+     .tile_norms = &avx2::tile_norms,
+     .column_norms = &avx2::column_norms,
+     .compress = &avx2::compress,
+     .expand = &avx2::expand,
+     .apply_mask = &avx2::apply_mask,
+     .count_bits = avx2::count_bits},
 #endif
 #ifdef PRUNEPACK_CPU_HAS_NEON
     {.isa = Isa::neon,

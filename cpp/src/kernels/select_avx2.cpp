@@ -1,0 +1,177 @@
+// above_mask, tied_mask and bracket_mask, AVX2: a word of 32 elements a step.
+#include "avx2.h"
+#include "tables.h"
+
+namespace prunepack::avx2 {
+namespace {
+
+// Which of 32 elements are above one key, and which are equal to it or in a range below it.
+struct Words {
+  std::uint32_t above, inside;
+};
+
+template <class E>
+std::uint32_t above_word(const typename E::Bits* bits, __m256i key) noexcept {
+  using O = Ordered<E>;
+  constexpr std::size_t kRegisters = sizeof(typename E::Bits);
+  __m256i above[kRegisters];
+  for (std::size_t r = 0; r < kRegisters; ++r) {
+    above[r] = O::L::above(O::load(bits + r * kStep / kRegisters), key);
+  }
+  return signs(above);
+}
+
+template <class E>
+Words tied_words(const typename E::Bits* bits, __m256i key) noexcept {
+  using O = Ordered<E>;
+  constexpr std::size_t kRegisters = sizeof(typename E::Bits);
+  __m256i above[kRegisters], tied[kRegisters];
+  for (std::size_t r = 0; r < kRegisters; ++r) {
+    const __m256i keys = O::load(bits + r * kStep / kRegisters);
+    above[r] = O::L::above(keys, key);
+    tied[r] = O::L::equal(keys, key);
+  }
+  return {signs(above), signs(tied)};
+}
+
+// `inside` is low <= key <= high.
+template <class E>
+Words bracket_words(const typename E::Bits* bits, __m256i low, __m256i high) noexcept {
+  using O = Ordered<E>;
+  constexpr std::size_t kRegisters = sizeof(typename E::Bits);
+  __m256i above[kRegisters], outside[kRegisters];
+  for (std::size_t r = 0; r < kRegisters; ++r) {
+    const __m256i keys = O::load(bits + r * kStep / kRegisters);
+    above[r] = O::L::above(keys, high);
+    outside[r] = _mm256_or_si256(above[r], O::L::above(low, keys));
+  }
+  return {signs(above), ~signs(outside)};
+}
+
+template <class E>
+std::size_t above_mask_of(const void* weights, std::size_t count, std::uint64_t key,
+                          std::uint8_t* mask) noexcept {
+  using O = Ordered<E>;
+  const auto* bits = static_cast<const typename E::Bits*>(weights);
+  if (key >= O::kHighest) {
+    std::memset(mask, 0, (count + 7) / 8);
+    return 0;
+  }
+  const __m256i keys = O::L::all(O::of(key));
+  std::size_t above = 0, i = 0;
+  for (; i + kStep <= count; i += kStep) {
+    const std::uint32_t word = above_word<E>(bits + i, keys);
+    std::memcpy(mask + i / 8, &word, sizeof word);
+    above += popcount(word);
+  }
+  if (i < count) {
+    // The zeros after the end have the smallest key, which is above nothing.
+    const LastStep<typename E::Bits> last(bits + i, count - i);
+    const std::uint32_t word = above_word<E>(last.elements, keys);
+    put_last_word(mask + i / 8, word, count - i);
+    above += popcount(word);
+  }
+  return above;
+}
+
+template <class E>
+Above tied_mask_of(const void* weights, std::size_t count, std::uint64_t key, std::uint8_t* above,
+                   std::uint8_t* tied) noexcept {
+  using O = Ordered<E>;
+  const auto* bits = static_cast<const typename E::Bits*>(weights);
+  if (key > O::kHighest) {
+    std::memset(above, 0, (count + 7) / 8);
+    std::memset(tied, 0, (count + 7) / 8);
+    return {0, 0};
+  }
+  const __m256i keys = O::L::all(O::of(key));
+  Above counts{0, 0};
+  std::size_t i = 0;
+  for (; i + kStep <= count; i += kStep) {
+    const Words words = tied_words<E>(bits + i, keys);
+    std::memcpy(above + i / 8, &words.above, sizeof words.above);
+    std::memcpy(tied + i / 8, &words.inside, sizeof words.inside);
+    counts.above += popcount(words.above);
+    counts.tied += popcount(words.inside);
+  }
+  if (i < count) {
+    const LastStep<typename E::Bits> last(bits + i, count - i);
+    Words words = tied_words<E>(last.elements, keys);
+    words.inside &= (std::uint32_t{1} << (count - i)) - 1;
+    put_last_word(above + i / 8, words.above, count - i);
+    put_last_word(tied + i / 8, words.inside, count - i);
+    counts.above += popcount(words.above);
+    counts.tied += popcount(words.inside);
+  }
+  return counts;
+}
+
+// The lists of what is inside the range.
+template <class E>
+struct Lists {
+  using Bits = typename E::Bits;
+  Bits* keys;
+  std::uint32_t* positions;
+  std::size_t count = 0;
+
+  // Appends the elements of `bits` at the bits set in `inside`; the first has position `first`.
+  // Four are written whether there are as many or not, which saves a branch nobody can predict;
+  // the lists have room for that, and the index stays inside the word.
+  void append(const Bits* bits, std::uint64_t inside, std::uint32_t first) noexcept {
+    const std::size_t more = popcount(inside);
+    for (std::size_t done = 0;; done += 4) {
+      for (std::size_t i = 0; i < 4; ++i) {
+        const auto at = static_cast<std::uint32_t>(_tzcnt_u64(inside)) & 63;
+        keys[count + done + i] = E::key(bits[at]);
+        positions[count + done + i] = first + at;
+        inside = _blsr_u64(inside);
+      }
+      if (done + 4 >= more) break;
+    }
+    count += more;
+  }
+};
+
+template <class E>
+Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low, std::uint64_t high,
+                      std::uint8_t* mask, void* keys, std::uint32_t* positions,
+                      std::uint32_t first) noexcept {
+  using O = Ordered<E>;
+  using Bits = typename E::Bits;
+  const auto* bits = static_cast<const Bits*>(weights);
+  if (high > O::kHighest) high = O::kHighest;
+  if (low > high) return {above_mask_of<E>(weights, count, high, mask), 0};
+
+  const __m256i lows = O::L::all(O::of(low)), highs = O::L::all(O::of(high));
+  Lists<E> lists{static_cast<Bits*>(keys), positions};
+  std::size_t above = 0, i = 0;
+  for (; i + 2 * kStep <= count; i += 2 * kStep) {
+    const Words one = bracket_words<E>(bits + i, lows, highs);
+    const Words two = bracket_words<E>(bits + i + kStep, lows, highs);
+    const std::uint64_t above_bits = one.above | std::uint64_t{two.above} << 32;
+    const std::uint64_t inside = one.inside | std::uint64_t{two.inside} << 32;
+    std::memcpy(mask + i / 8, &above_bits, sizeof above_bits);
+    above += popcount(above_bits);
+    lists.append(bits + i, inside, first + static_cast<std::uint32_t>(i));
+  }
+  for (; i < count; ++i) {
+    const Bits key = E::key(bits[i]);
+    const bool is_above = key > high;
+    if (i % 8 == 0) mask[i / 8] = 0;
+    mask[i / 8] = static_cast<std::uint8_t>(mask[i / 8] | unsigned{is_above} << i % 8);
+    above += is_above;
+    if (key < low || is_above) continue;
+    lists.keys[lists.count] = key;
+    lists.positions[lists.count] = first + static_cast<std::uint32_t>(i);
+    ++lists.count;
+  }
+  return {above, lists.count};
+}
+
+}  // namespace
+
+const PerDtype<AboveMask> above_mask = PRUNEPACK_PER_ELEMENT(above_mask_of);
+const PerDtype<TiedMask> tied_mask = PRUNEPACK_PER_ELEMENT(tied_mask_of);
+const PerDtype<BracketMask> bracket_mask = PRUNEPACK_PER_ELEMENT(bracket_mask_of);
+
+}  // namespace prunepack::avx2
