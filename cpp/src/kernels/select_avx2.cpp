@@ -111,7 +111,7 @@ template <class E>
 struct Lists {
   using Bits = typename E::Bits;
   Bits* keys;
-  std::uint32_t* positions;
+  std::uint16_t* positions;
   std::size_t count = 0;
 
   // Appends the elements of `bits` at the bits set in `inside`; the first has position `first`.
@@ -123,7 +123,7 @@ struct Lists {
       for (std::size_t i = 0; i < 4; ++i) {
         const auto at = static_cast<std::uint32_t>(_tzcnt_u64(inside)) & 63;
         keys[count + done + i] = E::key(bits[at]);
-        positions[count + done + i] = first + at;
+        positions[count + done + i] = static_cast<std::uint16_t>(first + at);
         inside = _blsr_u64(inside);
       }
       if (done + 4 >= more) break;
@@ -134,8 +134,7 @@ struct Lists {
 
 template <class E>
 Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low, std::uint64_t high,
-                      std::uint8_t* mask, void* keys, std::uint32_t* positions,
-                      std::uint32_t first) noexcept {
+                      std::uint8_t* mask, void* keys, std::uint16_t* positions) noexcept {
   using O = Ordered<E>;
   using Bits = typename E::Bits;
   const auto* bits = static_cast<const Bits*>(weights);
@@ -152,7 +151,7 @@ Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low,
     const std::uint64_t inside = one.inside | std::uint64_t{two.inside} << 32;
     std::memcpy(mask + i / 8, &above_bits, sizeof above_bits);
     above += popcount(above_bits);
-    lists.append(bits + i, inside, first + static_cast<std::uint32_t>(i));
+    lists.append(bits + i, inside, static_cast<std::uint32_t>(i));
   }
   for (; i < count; ++i) {
     const Bits key = E::key(bits[i]);
@@ -162,7 +161,7 @@ Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low,
     above += is_above;
     if (key < low || is_above) continue;
     lists.keys[lists.count] = key;
-    lists.positions[lists.count] = first + static_cast<std::uint32_t>(i);
+    lists.positions[lists.count] = static_cast<std::uint16_t>(i);
     ++lists.count;
   }
   return {above, lists.count};
