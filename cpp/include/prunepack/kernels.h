@@ -6,7 +6,7 @@
 // Weights are a flat run of elements of one dtype, at any element-aligned address. They are ranked
 // by their key, the magnitude as an unsigned integer of the same width: the bits without the sign
 // for the floating types (which orders them as |x| does, with NaN above infinity), |x| for int8
-// (-128 has key 128), x for uint8.
+// (-128 has key 128), x for uint8. A key that a kernel is given fits that integer.
 //
 // A mask is a flat run of bits: bit i % 8 of byte i / 8 belongs to element i, and 1 means kept.
 // Kernels that write one write (count + 7) / 8 bytes, the unused high bits of the last one 0.

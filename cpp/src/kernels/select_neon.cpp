@@ -74,8 +74,7 @@ Above tied_mask_of(const void* weights, std::size_t count, std::uint64_t key,
 
 template <class E>
 Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low, std::uint64_t high,
-                      std::uint8_t* mask, void* keys, std::uint32_t* positions,
-                      std::uint32_t first_position) noexcept {
+                      std::uint8_t* mask, void* keys, std::uint16_t* positions) noexcept {
   using Bits = typename E::Bits;
   const auto lowest = splat(lane_of<E>(low)), highest = splat(lane_of<E>(high));
   const bool can_be_inside = low <= kMostBits<E>;
@@ -97,7 +96,7 @@ Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low,
                for (; left != 0; left &= left - 1) {
                  const auto i = static_cast<std::size_t>(__builtin_ctzll(left));
                  inside[counts.tied] = E::key(block[i]);
-                 positions[counts.tied] = first_position + static_cast<std::uint32_t>(first + i);
+                 positions[counts.tied] = static_cast<std::uint16_t>(first + i);
                  ++counts.tied;
                }
              });
