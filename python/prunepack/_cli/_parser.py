@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from .. import __version__
 from . import _arguments
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=RAW,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"prunepack {version('prunepack')}")
+    parser.add_argument("--version", action="version", version=f"prunepack {__version__}")
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", parser_class=Parser, title="commands"
     )
