@@ -9,6 +9,10 @@
 namespace prunepack::avx2 {
 namespace {
 
+// For what a loop calls: constants must stay in registers. Undefined again by the files that use
+// it.
+#define PRUNEPACK_INLINE [[gnu::always_inline]] inline
+
 // Elements a step looks at: a word of mask, and sizeof(element) registers.
 constexpr std::size_t kStep = 32;
 

@@ -28,20 +28,25 @@ constexpr Turn make_turn(std::size_t turn) {
 template <std::size_t bytes, std::size_t m, std::size_t turn>
 constexpr Turn kTurn = make_turn<bytes, m>(turn);
 
-// All ones where an element beats the one `turn` places on in its group: has a larger key, or the
-// same and a higher index.
 template <class E, std::size_t m, std::size_t turn>
-__m256i beats(__m256i keys) noexcept {
-  using L = typename Ordered<E>::L;
+PRUNEPACK_INLINE __m256i turned(__m256i lanes) noexcept {
   constexpr std::size_t bytes = sizeof(typename E::Bits);
-  __m256i others;
   if constexpr (m * bytes > 16) {
     static_assert(m == 4);
     constexpr int order = _MM_SHUFFLE((3 + turn) % 4, (2 + turn) % 4, (1 + turn) % 4, turn);
-    others = _mm256_permute4x64_epi64(keys, order);
+    return _mm256_permute4x64_epi64(lanes, order);
   } else {
-    others = _mm256_shuffle_epi8(keys, load(kTurn<bytes, m, turn>.from));
+    return _mm256_shuffle_epi8(lanes, load(kTurn<bytes, m, turn>.from));
   }
+}
+
+// All ones where an element beats the one `turn` places on in its group: has a larger key, or the
+// same and a higher index.
+template <class E, std::size_t m, std::size_t turn>
+PRUNEPACK_INLINE __m256i beats(__m256i keys) noexcept {
+  using L = typename Ordered<E>::L;
+  constexpr std::size_t bytes = sizeof(typename E::Bits);
+  const __m256i others = turned<E, m, turn>(keys);
   const __m256i earlier = load(kTurn<bytes, m, turn>.earlier);
   if constexpr (Ordered<E>::kOffset == 128) {  // all 256 values are taken: there is none below
     const __m256i wins_tie = _mm256_and_si256(L::equal(keys, others), earlier);
@@ -53,16 +58,19 @@ __m256i beats(__m256i keys) noexcept {
 
 // The mask of 32 elements in groups of 2 or 4: an element is kept if it beats n others.
 template <class E, std::size_t m>
-std::uint32_t turned_word(const typename E::Bits* bits, std::size_t n) noexcept {
+PRUNEPACK_INLINE std::uint32_t turned_word(const typename E::Bits* bits, std::size_t n) noexcept {
   using L = typename Ordered<E>::L;
   using Bits = typename E::Bits;
-  const __m256i enough = L::all(static_cast<Bits>(1 - n));
+  // Counts are negative, being sums of masks. With m = 4, an element beats the one before it, which
+  // is three places on, if that does not beat the one after it: one more than minus the mask.
+  const __m256i enough = L::all(static_cast<Bits>(m == 4 ? 2 - n : 1 - n));
   __m256i kept[sizeof(Bits)];
   for (std::size_t r = 0; r < sizeof(Bits); ++r) {
     const __m256i keys = Ordered<E>::load(bits + r * kStep / sizeof(Bits));
-    __m256i beaten = beats<E, m, 1>(keys);  // minus the count
+    __m256i beaten = beats<E, m, 1>(keys);
     if constexpr (m == 4) {
-      beaten = L::add(beaten, L::add(beats<E, m, 2>(keys), beats<E, m, 3>(keys)));
+      const __m256i before = turned<E, m, 3>(beaten);
+      beaten = L::sub(L::add(beaten, beats<E, m, 2>(keys)), before);
     }
     kept[r] = L::above(enough, beaten);
   }
@@ -84,8 +92,9 @@ void turned_mask(const typename E::Bits* bits, std::size_t groups, std::size_t n
   }
 }
 
-// Groups of any m < padded, filled up from below with zeros: those come first and are the
-// smallest, so they are pruned before all others.
+// Groups of any m < padded, filled up in front with zeros: those come first and are the smallest,
+// so they are pruned before all others. What stands in front of a group are the groups before it,
+// so it is copied with those, and they are cleared; where there are not enough, it is copied alone.
 template <class E, std::size_t padded>
 void padded_mask(const typename E::Bits* bits, std::size_t groups, std::size_t n, std::size_t m,
                  BitStream& mask) noexcept {
@@ -93,12 +102,20 @@ void padded_mask(const typename E::Bits* bits, std::size_t groups, std::size_t n
   constexpr std::size_t kGroups = 32;
   const std::size_t zeros = padded - m;
   Bits batch[kGroups * padded] = {};
+  Bits own[padded];
+  for (std::size_t e = 0; e < padded; ++e)
+    own[e] = e < zeros ? Bits{0} : static_cast<Bits>(~Bits{0});
   std::uint8_t batch_mask[kGroups * padded / 8];
   for (std::size_t g = 0; g < groups; g += kGroups) {
     const std::size_t some = groups - g < kGroups ? groups - g : kGroups;
     for (std::size_t i = 0; i < some; ++i) {
-      Bits* to = batch + i * padded + zeros;
-      for (std::size_t e = 0; e < m; ++e) to[e] = bits[(g + i) * m + e];
+      Bits* to = batch + i * padded;
+      const Bits* group = bits + (g + i) * m;
+      if ((g + i) * m >= zeros) {
+        for (std::size_t e = 0; e < padded; ++e) to[e] = (group - zeros)[e] & own[e];
+      } else {
+        std::memcpy(to + zeros, group, m * sizeof(Bits));
+      }
     }
     if constexpr (padded == 4) {
       turned_mask<E, padded>(batch, some, n + zeros, batch_mask);
@@ -106,13 +123,19 @@ void padded_mask(const typename E::Bits* bits, std::size_t groups, std::size_t n
       SortedGroups<E, padded>::mask_of(batch, some, n + zeros, batch_mask);
     }
     for (std::size_t i = 0; i < some; ++i) {
-      std::uint32_t group = 0;
+      std::uint64_t group = 0;
       if constexpr (padded == 4) {
         group = batch_mask[i / 2] >> i % 2 * 4 & 15u;
       } else {
         std::memcpy(&group, batch_mask + i * padded / 8, padded / 8);
       }
-      mask.append(group >> zeros, m);
+      group >>= zeros;
+      if constexpr (padded == 64) {
+        mask.append(static_cast<std::uint32_t>(group), 32);
+        mask.append(static_cast<std::uint32_t>(group >> 32), m - 32);
+      } else {
+        mask.append(static_cast<std::uint32_t>(group), m);
+      }
     }
   }
 }
@@ -136,6 +159,7 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
   if (m == 8) return SortedGroups<E, 8>::mask_of(bits, groups, n, mask);
   if (m == 16) return SortedGroups<E, 16>::mask_of(bits, groups, n, mask);
   if (m == 32) return SortedGroups<E, 32>::mask_of(bits, groups, n, mask);
+  if (m == 64) return SortedGroups<E, 64>::mask_of(bits, groups, n, mask);
 
   BitStream stream(mask);
   if (m < 4) {
@@ -146,6 +170,8 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
     padded_mask<E, 16>(bits, groups, n, m, stream);
   } else if (m < 32) {
     padded_mask<E, 32>(bits, groups, n, m, stream);
+  } else if (m < 64) {
+    padded_mask<E, 64>(bits, groups, n, m, stream);
   } else {
     ThresholdSearch<E> search(m, n);
     for (std::size_t g = 0; g < groups; ++g) search.append_mask(bits + g * m, stream);

@@ -67,7 +67,8 @@ class ThresholdSearch {
   static constexpr std::size_t kBlock = 192 * kLanes;
 
   // How many of a group are above a key. What fills up the last step is 0 and never is.
-  std::size_t count_above(const Bits* group, const LastStep<Bits>& last, Bits key) const noexcept {
+  PRUNEPACK_INLINE std::size_t count_above(const Bits* group, const LastStep<Bits>& last,
+                                           Bits key) const noexcept {
     const __m256i bound = L::all(O::of(key));
     std::size_t above = 0;
     for (std::size_t i = 0; i + kStep <= m_;) {
@@ -148,7 +149,7 @@ class ThresholdSearch {
   }
 
   // The mask of the next 32 weights of a group.
-  std::uint32_t kept_word(const Bits* bits) noexcept {
+  PRUNEPACK_INLINE std::uint32_t kept_word(const Bits* bits) noexcept {
     const __m256i bound = L::all(O::of(threshold_));
     __m256i above[sizeof(Bits)], tied[sizeof(Bits)];
     for (std::size_t r = 0; r < sizeof(Bits); ++r) {

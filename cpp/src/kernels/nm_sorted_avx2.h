@@ -1,4 +1,4 @@
-// n:m masks for m = 8, 16 and 32, AVX2: one group a lane.
+// n:m masks for m = 8, 16, 32 and 64, AVX2: one group a lane.
 //
 // A batch of groups is transposed, so that register e holds element e of every group; a sorting
 // network then finds, in all lanes at once, the largest key to prune and the smallest to keep.
@@ -8,8 +8,6 @@
 
 namespace prunepack::avx2 {
 namespace {
-
-#define PRUNEPACK_INLINE [[gnu::always_inline]] inline
 
 // Batcher's odd-even merge sort (Knuth, The Art of Computer Programming, volume 3, 5.3.4) of the
 // `count` registers from `first` on, a power of two. Unrolled by recursion: the registers of an
@@ -44,24 +42,41 @@ PRUNEPACK_INLINE void sort(__m256i* v) noexcept {
   }
 }
 
-// One round of a transposition: unit u of register r goes to where the bits of (r, u), read as one
-// number, are rotated left by one.
-template <class L, std::size_t count>
-PRUNEPACK_INLINE void shuffle_round(__m256i* v) noexcept {
-  __m256i from[count];
-  for (std::size_t i = 0; i < count; ++i) from[i] = v[i];
-  for (std::size_t i = 0; i < count / 2; ++i) {
-    v[2 * i] = L::unpack_low(from[i], from[i + count / 2]);
-    v[2 * i + 1] = L::unpack_high(from[i], from[i + count / 2]);
+// Rounds of a transposition. In each, unit u of register r goes to where the bits of (r, u), read
+// as one number, are rotated left by one.
+template <class L, std::size_t count, std::size_t rounds>
+PRUNEPACK_INLINE void shuffle_rounds(__m256i* v) noexcept {
+  if constexpr (rounds > 0) {
+    __m256i to[count];
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < count / 2; ++i) {
+      to[2 * i] = L::unpack_low(v[i], v[i + count / 2]);
+      to[2 * i + 1] = L::unpack_high(v[i], v[i + count / 2]);
+    }
+    shuffle_rounds<L, count, rounds - 1>(to);
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < count; ++i) v[i] = to[i];
   }
 }
 
-// Two flat runs of lanes of L, alternating: a0 b0 a1 b1 ...
-template <class L>
-PRUNEPACK_INLINE void alternate(__m256i& a, __m256i& b) noexcept {
-  const __m256i low = L::unpack_low(a, b), high = L::unpack_high(a, b);
-  a = _mm256_permute2x128_si256(low, high, 0x20);
-  b = _mm256_permute2x128_si256(low, high, 0x31);
+// Puts `count` flat runs of lanes together, lane by lane: a0 b0 c0 d0 a1 b1 ...
+template <std::size_t bytes, std::size_t count>
+PRUNEPACK_INLINE void alternate(__m256i* v) noexcept {
+  if constexpr (count > 1) {
+    __m256i first[count / 2], second[count / 2];
+    for (std::size_t i = 0; i < count / 2; ++i) {
+      const __m256i low = Lanes<bytes>::unpack_low(v[2 * i], v[2 * i + 1]);
+      const __m256i high = Lanes<bytes>::unpack_high(v[2 * i], v[2 * i + 1]);
+      first[i] = _mm256_permute2x128_si256(low, high, 0x20);
+      second[i] = _mm256_permute2x128_si256(low, high, 0x31);
+    }
+    alternate<2 * bytes, count / 2>(first);
+    alternate<2 * bytes, count / 2>(second);
+    for (std::size_t i = 0; i < count / 2; ++i) {
+      v[i] = first[i];
+      v[count / 2 + i] = second[i];
+    }
+  }
 }
 
 template <class E, std::size_t m>
@@ -75,6 +90,7 @@ struct SortedGroups {
 
   // Registers transposed together: half of each holds whole groups, or a part of one.
   static constexpr std::size_t kUnits = 16 / kBytes;
+  static constexpr std::size_t kRounds = kBytes == 1 ? 4 : kBytes == 2 ? 3 : kBytes == 4 ? 2 : 1;
   static constexpr std::size_t kBlock = m < kUnits ? m : kUnits;
   static constexpr std::size_t kChunk = kUnits < m ? m * kBytes : 16;  // bytes between them
 
@@ -87,13 +103,15 @@ struct SortedGroups {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(weights);
     for (std::size_t first = 0; first < m; first += kBlock, bytes += 16) {
       __m256i block[kBlock];
+#pragma GCC unroll 16
       for (std::size_t i = 0; i < kBlock; ++i) {
         const std::uint8_t* at = bytes + i * kChunk;
         block[i] = _mm256_inserti128_si256(
             _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at))),
             _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + kBlock * kChunk)), 1);
       }
-      for (std::size_t units = kUnits; units > 1; units /= 2) shuffle_round<L, kBlock>(block);
+      shuffle_rounds<L, kBlock, kRounds>(block);
+#pragma GCC unroll 16
       for (std::size_t i = 0; i < kBlock; ++i) keys[first + i] = O::of(block[i]);
     }
   }
@@ -115,15 +133,21 @@ struct SortedGroups {
     return key;
   }
 
+  template <std::size_t count>
+  PRUNEPACK_INLINE static void sort_run(const __m256i* keys, __m256i* sorted) noexcept {
+    __m256i run[count];
+#pragma GCC unroll 32
+    for (std::size_t i = 0; i < count; ++i) run[i] = keys[i];
+    sort<L, 0, count>(run);
+#pragma GCC unroll 32
+    for (std::size_t i = 0; i < count; ++i) sorted[i] = run[i];
+  }
+
   static Bounds bounds(const __m256i (&keys)[m], std::size_t n) noexcept {
     __m256i sorted[m];
     constexpr std::size_t kRun = m == 8 ? 8 : m / 2;
-    for (std::size_t first = 0; first < m; first += kRun) {
-      __m256i run[kRun];
-      for (std::size_t i = 0; i < kRun; ++i) run[i] = keys[first + i];
-      sort<L, 0, kRun>(run);
-      for (std::size_t i = 0; i < kRun; ++i) sorted[first + i] = run[i];
-    }
+    for (std::size_t first = 0; first < m; first += kRun)
+      sort_run<kRun>(&keys[first], &sorted[first]);
     if constexpr (kRun == m) return {sorted[n - 1], sorted[n]};
     return {of_rank(sorted, sorted + kRun, n - 1), of_rank(sorted, sorted + kRun, n)};
   }
@@ -133,7 +157,9 @@ struct SortedGroups {
                          __m256i (&words)[kWords]) noexcept {
     for (std::size_t w = 0; w < kWords; ++w) {
       __m256i bits = _mm256_setzero_si256();
-      for (std::size_t e = (w + 1) * kLaneBits; e-- > w * kLaneBits;) {
+#pragma GCC unroll 16
+      for (std::size_t i = 1; i <= kLaneBits; ++i) {
+        const std::size_t e = (w + 1) * kLaneBits - i;
         bits = L::sub(L::add(bits, bits), L::above(keys[e], bound));
       }
       words[w] = bits;
@@ -144,10 +170,13 @@ struct SortedGroups {
   static void tied_bits(const __m256i (&keys)[m], __m256i bound, std::size_t kept,
                         __m256i (&words)[kWords]) noexcept {
     __m256i wanted = L::all(static_cast<Bits>(kept));
+#pragma GCC unroll 16
     for (std::size_t e = 0; e < m; ++e) wanted = L::add(wanted, L::above(keys[e], bound));
     for (std::size_t w = kWords; w-- > 0;) {
       __m256i bits = _mm256_setzero_si256();
-      for (std::size_t e = (w + 1) * kLaneBits; e-- > w * kLaneBits;) {
+#pragma GCC unroll 16
+      for (std::size_t i = 1; i <= kLaneBits; ++i) {
+        const std::size_t e = (w + 1) * kLaneBits - i;
         const __m256i tied = L::equal(keys[e], bound);
         const __m256i wanted_tie = _mm256_and_si256(tied, L::above(wanted, _mm256_setzero_si256()));
         wanted = L::add(wanted, tied);
@@ -163,15 +192,7 @@ struct SortedGroups {
       for (std::size_t w = 0; w < kWords; ++w) store(lanes, words[w]);
       for (std::size_t g = 0; g < kGroups; ++g) std::memcpy(mask + g * (m / 8), &lanes[g], m / 8);
     } else {
-      if constexpr (kWords > 1) alternate<L>(words[0], words[1]);
-      if constexpr (kWords > 2) {
-        alternate<L>(words[2], words[3]);
-        alternate<Lanes<2>>(words[0], words[2]);
-        alternate<Lanes<2>>(words[1], words[3]);
-        const __m256i third = words[1];
-        words[1] = words[2];
-        words[2] = third;
-      }
+      alternate<kBytes, kWords>(words);
       for (std::size_t w = 0; w < kWords; ++w) store(mask + 32 * w, words[w]);
     }
   }
@@ -204,8 +225,6 @@ struct SortedGroups {
     }
   }
 };
-
-#undef PRUNEPACK_INLINE
 
 }  // namespace
 }  // namespace prunepack::avx2

@@ -30,7 +30,7 @@ alignas(64) constexpr struct Ones {
 } kOnes;
 
 template <std::size_t bytes>
-Run<bytes> load_run(const void* from) noexcept {
+PRUNEPACK_INLINE Run<bytes> load_run(const void* from) noexcept {
   if constexpr (bytes == 1) {
     return {{_mm256_castsi128_si256(_mm_loadl_epi64(static_cast<const __m128i*>(from)))}};
   } else if constexpr (bytes == 2) {
@@ -42,15 +42,9 @@ Run<bytes> load_run(const void* from) noexcept {
   }
 }
 
-// The first `valid` <= 8 elements and zeros. Reads nothing from `end` on.
+// The first `valid` <= 8 elements and zeros. Reads all of the run.
 template <std::size_t bytes>
-Run<bytes> load_part(const std::uint8_t* from, std::size_t valid,
-                     const std::uint8_t* end) noexcept {
-  if (static_cast<std::size_t>(end - from) < kRun * bytes) {
-    alignas(32) std::uint8_t part[kRun * bytes] = {};
-    std::memcpy(part, from, valid * bytes);
-    return load_run<bytes>(part);
-  }
+PRUNEPACK_INLINE Run<bytes> load_part(const std::uint8_t* from, std::size_t valid) noexcept {
   Run<bytes> run = load_run<bytes>(from);
   const Run<bytes> ones = load_run<bytes>(kOnes.bytes + 64 - valid * bytes);
   for (std::size_t r = 0; r < run.kRegisters; ++r) {
@@ -59,11 +53,19 @@ Run<bytes> load_part(const std::uint8_t* from, std::size_t valid,
   return run;
 }
 
+// The same, but reads only what is valid.
+template <std::size_t bytes>
+Run<bytes> copy_part(const std::uint8_t* from, std::size_t valid) noexcept {
+  alignas(32) std::uint8_t part[kRun * bytes] = {};
+  std::memcpy(part, from, valid * bytes);
+  return load_run<bytes>(part);
+}
+
 struct Doubles {
   __m256d low, high;
 };
 
-Doubles from_floats(__m256 floats) noexcept {
+PRUNEPACK_INLINE Doubles from_floats(__m256 floats) noexcept {
   return {_mm256_cvtps_pd(_mm256_castps256_ps128(floats)),
           _mm256_cvtps_pd(_mm256_extractf128_ps(floats, 1))};
 }
@@ -78,7 +80,7 @@ constexpr std::size_t kBytes = width(dtype);
 
 // The keys of a run.
 template <Dtype dtype>
-Run<kBytes<dtype>> keys_of(Run<kBytes<dtype>> run) noexcept {
+PRUNEPACK_INLINE Run<kBytes<dtype>> keys_of(Run<kBytes<dtype>> run) noexcept {
   constexpr std::uint64_t no_sign = kBytes<dtype> == 1   ? 0x7f7f7f7f7f7f7f7f
                                     : kBytes<dtype> == 2 ? 0x7fff7fff7fff7fff
                                     : kBytes<dtype> == 4 ? 0x7fffffff7fffffff
@@ -93,7 +95,7 @@ Run<kBytes<dtype>> keys_of(Run<kBytes<dtype>> run) noexcept {
 
 // The numbers that a run of keys stands for, in units of kUnit.
 template <Dtype dtype>
-Doubles numbers_of(Run<kBytes<dtype>> keys) noexcept {
+PRUNEPACK_INLINE Doubles numbers_of(Run<kBytes<dtype>> keys) noexcept {
   const __m128i small = _mm256_castsi256_si128(keys.lanes[0]);
   if constexpr (dtype == Dtype::int8 || dtype == Dtype::uint8) {
     const __m256i words = _mm256_cvtepu8_epi32(small);
@@ -118,7 +120,7 @@ Doubles numbers_of(Run<kBytes<dtype>> keys) noexcept {
 }
 
 template <std::size_t bytes>
-Run<bytes> larger_keys(Run<bytes> a, Run<bytes> b) noexcept {
+PRUNEPACK_INLINE Run<bytes> larger_keys(Run<bytes> a, Run<bytes> b) noexcept {
   for (std::size_t r = 0; r < a.kRegisters; ++r) {
     if constexpr (bytes == 1) {
       a.lanes[r] = _mm256_max_epu8(a.lanes[r], b.lanes[r]);
@@ -134,27 +136,29 @@ template <Dtype dtype, Norm norm>
 struct Sum {
   Doubles lanes{_mm256_setzero_pd(), _mm256_setzero_pd()};
 
-  void take(Run<kBytes<dtype>> run) noexcept {
+  PRUNEPACK_INLINE void take(Run<kBytes<dtype>> run) noexcept {
     Doubles x = numbers_of<dtype>(keys_of<dtype>(run));
     if constexpr (norm == Norm::l2) {
       x = {_mm256_mul_pd(x.low, x.low), _mm256_mul_pd(x.high, x.high)};
     }
     lanes = {_mm256_add_pd(lanes.low, x.low), _mm256_add_pd(lanes.high, x.high)};
   }
-  Doubles done() const noexcept { return lanes; }
+  PRUNEPACK_INLINE Doubles done() const noexcept { return lanes; }
 };
 
 template <Dtype dtype>
 struct Sum<dtype, Norm::max> {
   Run<kBytes<dtype>> keys = {};
 
-  void take(Run<kBytes<dtype>> run) noexcept { keys = larger_keys(keys, keys_of<dtype>(run)); }
-  Doubles done() const noexcept { return numbers_of<dtype>(keys); }
+  PRUNEPACK_INLINE void take(Run<kBytes<dtype>> run) noexcept {
+    keys = larger_keys(keys, keys_of<dtype>(run));
+  }
+  PRUNEPACK_INLINE Doubles done() const noexcept { return numbers_of<dtype>(keys); }
 };
 
 // Folds one half of the lanes into the other. A NaN in either comes out.
 template <Norm norm>
-__m256d fold(__m256d a, __m256d b) noexcept {
+PRUNEPACK_INLINE __m256d fold(__m256d a, __m256d b) noexcept {
   if constexpr (norm != Norm::max) return _mm256_add_pd(a, b);
   // max_pd returns its second operand when one is a NaN.
   return _mm256_blendv_pd(_mm256_max_pd(a, b), a, _mm256_cmp_pd(a, a, _CMP_UNORD_Q));
@@ -162,7 +166,7 @@ __m256d fold(__m256d a, __m256d b) noexcept {
 
 // What four sums come to: in the unit of the norms, every NaN the same.
 template <Dtype dtype, Norm norm>
-__m256d finished(__m256d sums) noexcept {
+PRUNEPACK_INLINE __m256d finished(__m256d sums) noexcept {
   constexpr double unit = norm == Norm::l2 ? kUnit<dtype> * kUnit<dtype> : kUnit<dtype>;
   if constexpr (unit != 1) sums = _mm256_mul_pd(sums, _mm256_set1_pd(unit));
   const __m256d nan = _mm256_set1_pd(from_bits(kNan));
@@ -171,7 +175,7 @@ __m256d finished(__m256d sums) noexcept {
 
 // The norms of four tiles from their lanes, the first fold done.
 template <Norm norm>
-__m256d fold_four(const __m256d (&tiles)[4]) noexcept {
+PRUNEPACK_INLINE __m256d fold_four(const __m256d (&tiles)[4]) noexcept {
   const __m256d first = fold<norm>(_mm256_permute2f128_pd(tiles[0], tiles[1], 0x20),
                                    _mm256_permute2f128_pd(tiles[0], tiles[1], 0x31));
   const __m256d second = fold<norm>(_mm256_permute2f128_pd(tiles[2], tiles[3], 0x20),
@@ -182,110 +186,130 @@ __m256d fold_four(const __m256d (&tiles)[4]) noexcept {
 }
 
 // The norms of `count` <= 4 tiles side by side, which do not wait for each other's sums.
-template <Dtype dtype, Norm norm, std::size_t count>
-__m256d norms_of(const std::uint8_t* tiles, std::size_t size, const std::uint8_t* end) noexcept {
+// `readable`: the weights do not end before the last run of the last tile does. `narrow`: tiles
+// have no more than four elements.
+template <Dtype dtype, Norm norm, std::size_t count, bool readable, bool narrow>
+PRUNEPACK_INLINE __m256d norms_of(const std::uint8_t* tiles, std::size_t size) noexcept {
   constexpr std::size_t bytes = kBytes<dtype>;
   Sum<dtype, norm> sums[count];
   std::size_t e = 0;
-  for (; e + kRun <= size; e += kRun) {
+  for (; !narrow && e + kRun <= size; e += kRun) {
+#pragma GCC unroll 4
     for (std::size_t t = 0; t < count; ++t) {
       sums[t].take(load_run<bytes>(tiles + (t * size + e) * bytes));
     }
   }
   if (e < size) {
+#pragma GCC unroll 4
     for (std::size_t t = 0; t < count; ++t) {
-      sums[t].take(load_part<bytes>(tiles + (t * size + e) * bytes, size - e, end));
+      const std::uint8_t* rest = tiles + (t * size + e) * bytes;
+      sums[t].take(readable ? load_part<bytes>(rest, size - e) : copy_part<bytes>(rest, size - e));
     }
   }
   __m256d folded[4] = {};
+#pragma GCC unroll 4
   for (std::size_t t = 0; t < count; ++t) {
     const Doubles lanes = sums[t].done();
-    folded[t] = fold<norm>(lanes.low, lanes.high);
+    folded[t] = narrow ? lanes.low : fold<norm>(lanes.low, lanes.high);
   }
   return finished<dtype, norm>(fold_four<norm>(folded));
 }
 
-template <Dtype dtype, Norm norm>
+template <Dtype dtype, Norm norm, bool narrow>
 void tile_norms_by(const std::uint8_t* weights, std::size_t tiles, std::size_t size,
                    double* norms) noexcept {
-  const std::uint8_t* end = weights + tiles * size * kBytes<dtype>;
+  const std::size_t tile = size * kBytes<dtype>;
+  const std::size_t beyond = (kRun - size % kRun) % kRun;  // elements read after a tile
+  const std::size_t after = size == 0 ? 0 : (beyond + size - 1) / size;
   std::size_t t = 0;
-  for (; t + 4 <= tiles; t += 4) {
-    const std::uint8_t* first = weights + t * size * kBytes<dtype>;
-    _mm256_storeu_pd(norms + t, norms_of<dtype, norm, 4>(first, size, end));
+  for (; t + 4 + after <= tiles; t += 4) {
+    _mm256_storeu_pd(norms + t, norms_of<dtype, norm, 4, true, narrow>(weights + t * tile, size));
   }
   for (; t < tiles; ++t) {
-    const std::uint8_t* first = weights + t * size * kBytes<dtype>;
-    norms[t] = _mm256_cvtsd_f64(norms_of<dtype, norm, 1>(first, size, end));
+    norms[t] = _mm256_cvtsd_f64(norms_of<dtype, norm, 1, false, narrow>(weights + t * tile, size));
   }
 }
 
-// A strip of columns: kRuns runs side by side.
-template <Dtype dtype, Norm norm, std::size_t kRuns>
+// A strip of columns, two runs wide.
+template <Dtype dtype, Norm norm>
 struct Strip {
-  static constexpr std::size_t bytes = kBytes<dtype>;
-  const std::uint8_t* top;
-  std::size_t stride, size;  // of the rows, in bytes; of the tiles
-  std::size_t columns;       // that there are, up to kRuns * kRun
-  const std::uint8_t* end;   // of the weights
+  static constexpr std::size_t kRuns = 2, kColumns = kRuns * kRun, bytes = kBytes<dtype>;
+  using Sums = Sum<dtype, norm>[kRuns];
 
-  // Lane `lane` of all columns.
-  void lane_of(std::size_t lane, Sum<dtype, norm> (&sums)[kRuns]) const noexcept {
-    for (std::size_t e = lane; e < size; e += 8) {
+  const std::uint8_t* top;
+  std::size_t stride;   // from row to row, in bytes
+  std::size_t size;     // of the tiles
+  std::size_t columns;  // up to kColumns
+
+  // The elements `lane`, `lane` + step, ... of the tiles.
+  template <std::size_t step, bool whole>
+  PRUNEPACK_INLINE void take(std::size_t lane, Sums& sums) const noexcept {
+    for (std::size_t e = lane; e < size; e += step) {
       const std::uint8_t* row = top + e * stride;
-      for (std::size_t r = 0; r < kRuns; ++r) {
-        if (columns == kRuns * kRun) {
-          sums[r].take(load_run<bytes>(row + r * kRun * bytes));
-        } else if (r * kRun < columns) {
-          const std::size_t valid = columns - r * kRun < kRun ? columns - r * kRun : kRun;
-          sums[r].take(load_part<bytes>(row + r * kRun * bytes, valid, end));
-        }
+      if constexpr (whole) {
+        sums[0].take(load_run<bytes>(row));
+        sums[1].take(load_run<bytes>(row + kRun * bytes));
+      } else {
+        const std::size_t first = columns < kRun ? columns : kRun;
+        sums[0].take(copy_part<bytes>(row, first));
+        sums[1].take(copy_part<bytes>(row + first * bytes, columns - first));
       }
     }
   }
 
-  void norms(double* norms) const noexcept {
-    __m256d lanes[8][2 * kRuns];
-    const std::size_t used = size < 8 ? size : 8;
-    for (std::size_t lane = 0; lane < used; ++lane) {
-      Sum<dtype, norm> sums[kRuns];
-      lane_of(lane, sums);
+  // Lane `lane` with all those folded into it that are a multiple of `distance` away, of the first
+  // `lanes`.
+  template <std::size_t lanes, bool whole, std::size_t lane, std::size_t distance>
+  PRUNEPACK_INLINE void fold_into(Doubles (&folded)[kRuns]) const noexcept {
+    if constexpr (distance < lanes) {
+      Doubles others[kRuns];
+      fold_into<lanes, whole, lane, 2 * distance>(folded);
+      fold_into<lanes, whole, lane + distance, 2 * distance>(others);
       for (std::size_t r = 0; r < kRuns; ++r) {
-        const Doubles done = sums[r].done();
-        lanes[lane][2 * r] = done.low;
-        lanes[lane][2 * r + 1] = done.high;
+        folded[r] = {fold<norm>(folded[r].low, others[r].low),
+                     fold<norm>(folded[r].high, others[r].high)};
       }
+    } else {
+      Sums sums;
+      take<lanes == 1 ? 1 : 8, whole>(lane, sums);
+      for (std::size_t r = 0; r < kRuns; ++r) folded[r] = sums[r].done();
     }
-    for (std::size_t i = 0; i < 2 * kRuns; ++i) {
-      for (std::size_t lane = used; lane < 8; ++lane) lanes[lane][i] = _mm256_setzero_pd();
-      for (std::size_t half = 4; half > 0; half /= 2) {
-        for (std::size_t j = 0; j < half; ++j) {
-          lanes[j][i] = fold<norm>(lanes[j][i], lanes[j + half][i]);
-        }
-      }
-      const __m256d sums = finished<dtype, norm>(lanes[0][i]);
-      if (columns == kRuns * kRun) {
-        _mm256_storeu_pd(norms + 4 * i, sums);
-      } else if (4 * i < columns) {
-        double some[4];
-        _mm256_storeu_pd(some, sums);
-        std::memcpy(norms + 4 * i, some,
-                    (columns - 4 * i < 4 ? columns - 4 * i : 4) * sizeof *some);
-      }
+  }
+
+  // `lanes` that are not empty; 1 where they do not matter.
+  template <std::size_t lanes, bool whole>
+  void put(double* norms) const noexcept {
+    Doubles folded[kRuns];
+    fold_into<lanes, whole, 0, 1>(folded);
+    double some[kColumns];
+    double* to = whole ? norms : some;
+    for (std::size_t r = 0; r < kRuns; ++r) {
+      _mm256_storeu_pd(to + r * kRun, finished<dtype, norm>(folded[r].low));
+      _mm256_storeu_pd(to + r * kRun + 4, finished<dtype, norm>(folded[r].high));
     }
+    if constexpr (!whole) std::memcpy(norms, some, columns * sizeof *norms);
+  }
+
+  template <bool whole>
+  void put(double* norms) const noexcept {
+    if constexpr (norm == Norm::max) return put<1, whole>(norms);
+    size <= 4 ? put<4, whole>(norms) : put<8, whole>(norms);
   }
 };
 
 template <Dtype dtype, Norm norm>
 void column_norms_by(const std::uint8_t* weights, std::size_t stride, std::size_t size,
                      std::size_t columns, double* norms) noexcept {
-  constexpr std::size_t bytes = kBytes<dtype>, kRuns = 2;
-  const std::uint8_t* end = weights;
-  if (size > 0) end += ((size - 1) * stride + columns) * bytes;
-  for (std::size_t c = 0; c < columns; c += kRuns * kRun) {
-    const std::size_t strip = columns - c < kRuns * kRun ? columns - c : kRuns * kRun;
-    Strip<dtype, norm, kRuns>{weights + c * bytes, stride * bytes, size, strip, end}.norms(norms +
-                                                                                           c);
+  using S = Strip<dtype, norm>;
+  constexpr std::size_t bytes = kBytes<dtype>;
+  std::size_t c = 0;
+  for (; c + S::kColumns <= columns; c += S::kColumns) {
+    const S strip{weights + c * bytes, stride * bytes, size, S::kColumns};
+    strip.template put<true>(norms + c);
+  }
+  if (c < columns) {
+    const S strip{weights + c * bytes, stride * bytes, size, columns - c};
+    strip.template put<false>(norms + c);
   }
 }
 
@@ -295,11 +319,14 @@ void tile_norms_of(const void* weights, std::size_t tiles, std::size_t size, Nor
   const auto* bytes = static_cast<const std::uint8_t*>(weights);
   switch (norm) {
     case Norm::l1:
-      return tile_norms_by<dtype, Norm::l1>(bytes, tiles, size, norms);
+      return size <= 4 ? tile_norms_by<dtype, Norm::l1, true>(bytes, tiles, size, norms)
+                       : tile_norms_by<dtype, Norm::l1, false>(bytes, tiles, size, norms);
     case Norm::l2:
-      return tile_norms_by<dtype, Norm::l2>(bytes, tiles, size, norms);
+      return size <= 4 ? tile_norms_by<dtype, Norm::l2, true>(bytes, tiles, size, norms)
+                       : tile_norms_by<dtype, Norm::l2, false>(bytes, tiles, size, norms);
     case Norm::max:
-      return tile_norms_by<dtype, Norm::max>(bytes, tiles, size, norms);
+      return size <= 4 ? tile_norms_by<dtype, Norm::max, true>(bytes, tiles, size, norms)
+                       : tile_norms_by<dtype, Norm::max, false>(bytes, tiles, size, norms);
   }
 }
 

@@ -11,7 +11,7 @@ struct Words {
 };
 
 template <class E>
-std::uint32_t above_word(const typename E::Bits* bits, __m256i key) noexcept {
+PRUNEPACK_INLINE std::uint32_t above_word(const typename E::Bits* bits, __m256i key) noexcept {
   using O = Ordered<E>;
   constexpr std::size_t kRegisters = sizeof(typename E::Bits);
   __m256i above[kRegisters];
@@ -22,7 +22,7 @@ std::uint32_t above_word(const typename E::Bits* bits, __m256i key) noexcept {
 }
 
 template <class E>
-Words tied_words(const typename E::Bits* bits, __m256i key) noexcept {
+PRUNEPACK_INLINE Words tied_words(const typename E::Bits* bits, __m256i key) noexcept {
   using O = Ordered<E>;
   constexpr std::size_t kRegisters = sizeof(typename E::Bits);
   __m256i above[kRegisters], tied[kRegisters];
@@ -36,7 +36,8 @@ Words tied_words(const typename E::Bits* bits, __m256i key) noexcept {
 
 // `inside` is low <= key <= high.
 template <class E>
-Words bracket_words(const typename E::Bits* bits, __m256i low, __m256i high) noexcept {
+PRUNEPACK_INLINE Words bracket_words(const typename E::Bits* bits, __m256i low,
+                                     __m256i high) noexcept {
   using O = Ordered<E>;
   constexpr std::size_t kRegisters = sizeof(typename E::Bits);
   __m256i above[kRegisters], outside[kRegisters];
@@ -117,7 +118,8 @@ struct Lists {
   // Appends the elements of `bits` at the bits set in `inside`; the first has position `first`.
   // Four are written whether there are as many or not, which saves a branch nobody can predict;
   // the lists have room for that, and the index stays inside the word.
-  void append(const Bits* bits, std::uint64_t inside, std::uint32_t first) noexcept {
+  PRUNEPACK_INLINE void append(const Bits* bits, std::uint64_t inside,
+                               std::uint32_t first) noexcept {
     const std::size_t more = popcount(inside);
     for (std::size_t done = 0;; done += 4) {
       for (std::size_t i = 0; i < 4; ++i) {
