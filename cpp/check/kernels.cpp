@@ -346,7 +346,7 @@ void for_masks(Bench& bench, const Body& body) {
 
 std::size_t bits_set(const std::uint8_t* mask, std::size_t count) {
   std::size_t set = 0;
-  for (std::size_t i = 0; i < count; ++i) set += mask[i / 8] >> i % 8 & 1;
+  for (std::size_t i = 0; i < count; ++i) set += (mask[i / 8] >> i % 8 & 1) != 0;
   return set;
 }
 
