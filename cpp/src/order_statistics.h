@@ -20,8 +20,14 @@ class OrderStatistics {
   // All keys are from `low` to `high`.
   OrderStatistics(Lists lists, Bits low, Bits high)
       : lists_(std::move(lists)), low_(low), shift_(shift_for(static_cast<Bits>(high - low))) {
+    // Four counts of every bin, by turns: neighbours are often equal, and would wait for each
+    // other.
+    std::array<std::array<std::uint32_t, kBins>, 4> counts{};
     for (const auto list : lists_) {
-      for (const Bits key : list) ++bins_[bin_of(key)];
+      for (std::size_t i = 0; i < list.size(); ++i) ++counts[i % 4][bin_of(list[i])];
+    }
+    for (std::size_t bin = 0; bin < kBins; ++bin) {
+      bins_[bin] = std::size_t{counts[0][bin]} + counts[1][bin] + counts[2][bin] + counts[3][bin];
     }
   }
 
@@ -29,6 +35,7 @@ class OrderStatistics {
   Bits key_of_rank(std::size_t rank) const {
     std::size_t bin = 0;
     for (; rank >= bins_[bin]; ++bin) rank -= bins_[bin];
+    if (shift_ == 0) return static_cast<Bits>(low_ + bin);
     std::vector<Bits> keys;
     keys.reserve(bins_[bin]);
     for (const auto list : lists_) {
@@ -41,7 +48,8 @@ class OrderStatistics {
   }
 
  private:
-  static constexpr int kBinBits = 12;
+  static constexpr int kBinBits = 10;
+  static constexpr std::size_t kBins = std::size_t{1} << kBinBits;
 
   static int shift_for(Bits span) {
     return std::max(static_cast<int>(std::bit_width(span)) - kBinBits, 0);
@@ -53,7 +61,7 @@ class OrderStatistics {
   Lists lists_;
   Bits low_;
   int shift_;
-  std::array<std::uint32_t, std::size_t{1} << kBinBits> bins_{};
+  std::array<std::size_t, kBins> bins_{};
 };
 
 }  // namespace prunepack

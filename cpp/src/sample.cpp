@@ -43,11 +43,13 @@ class Sample {
  public:
   using Bits = typename E::Bits;
 
-  Sample(const Bits* weights, std::size_t count, unsigned attempt) : keys_(kRuns * kRun) {
+  Sample(const Population& population, unsigned attempt) : keys_(kRuns * kRun) {
     Random random(attempt);
-    const std::size_t stretch = count / kRuns;
+    const std::size_t stretch = population.count() / kRuns;
+    Bits computed[kRun];
     for (std::size_t run = 0; run < kRuns; ++run) {
-      const Bits* from = weights + run * stretch + random.below(stretch - kRun + 1);
+      const std::size_t first = run * stretch + random.below(stretch - kRun + 1);
+      const auto* from = static_cast<const Bits*>(population.read(first, kRun, computed));
       for (std::size_t i = 0; i < kRun; ++i) keys_[run * kRun + i] = E::key(from[i]);
     }
   }
@@ -109,11 +111,10 @@ class Sample {
 };
 
 template <class E>
-Guess likely_range_of(const std::uint8_t* weights, std::size_t count, std::size_t pruned,
-                      KeyRange possible, unsigned attempt) {
-  const auto* bits = reinterpret_cast<const typename E::Bits*>(weights);
-  return Sample<E>(bits, count, attempt)
-      .range(static_cast<double>(pruned) / static_cast<double>(count), possible, attempt);
+Guess likely_range_of(const Population& population, std::size_t pruned, KeyRange possible,
+                      unsigned attempt) {
+  const double part = static_cast<double>(pruned) / static_cast<double>(population.count());
+  return Sample<E>(population, attempt).range(part, possible, attempt);
 }
 
 template <class E>
@@ -127,9 +128,9 @@ constexpr PerDtype<decltype(&max_key_of<Float32>)> kMaxKey = PRUNEPACK_PER_ELEME
 
 }  // namespace
 
-Guess likely_range(const std::uint8_t* weights, Dtype dtype, std::size_t count, std::size_t pruned,
-                   KeyRange possible, unsigned attempt) {
-  return kLikelyRange[dtype](weights, count, pruned, possible, attempt);
+Guess likely_range(const Population& population, std::size_t pruned, KeyRange possible,
+                   unsigned attempt) {
+  return kLikelyRange[population.dtype()](population, pruned, possible, attempt);
 }
 
 std::uint64_t max_key(Dtype dtype) { return kMaxKey[dtype](); }

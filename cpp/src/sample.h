@@ -1,10 +1,10 @@
-// Where the threshold of a selection probably is, from a sample of the weights.
+// Where the threshold of a selection probably is, from a sample of the population.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "prunepack/masks.h"
+#include "population.h"
 
 namespace prunepack {
 
@@ -22,8 +22,8 @@ struct Guess {
 // A part of `possible` that holds the key of the weight of rank `pruned` (counting from 0, smallest
 // first) almost certainly, and few other weights; or a single key, if many weights share it.
 // Another `attempt` takes another sample.
-Guess likely_range(const std::uint8_t* weights, Dtype dtype, std::size_t count, std::size_t pruned,
-                   KeyRange possible, unsigned attempt);
+Guess likely_range(const Population& population, std::size_t pruned, KeyRange possible,
+                   unsigned attempt);
 
 // The largest key a weight of `dtype` can have.
 std::uint64_t max_key(Dtype dtype);
