@@ -15,7 +15,7 @@
 namespace prunepack::check {
 namespace {
 
-constexpr std::size_t kMostElements = 16 * 1024;
+constexpr std::size_t kMostElements = 65'536;
 constexpr std::size_t kAlignments = 64;  // bytes of the widest register
 
 // Elements of a distribution, or a mask, that cannot be written.
@@ -115,11 +115,12 @@ std::set<std::size_t> pruned_counts(std::size_t m, bool quick) {
 std::vector<std::size_t> group_sizes(bool quick) {
   std::vector<std::size_t> all;
   for (std::size_t m = 1; m <= 40; ++m) all.push_back(m);
+  // The largest go beyond what narrow counters in the lanes can hold.
   if (quick) {
-    all.insert(all.end(), {63, 64, 65, 100, 257, 1024});
+    all.insert(all.end(), {63, 64, 65, 100, 257, 1024, 20'000});
   } else {
-    all.insert(all.end(), {48,  50,  63,  64,  65,  96,  100,  127,  128,  129,  255,
-                           256, 257, 300, 511, 512, 513, 1000, 1024, 2000, 4095, 4096});
+    all.insert(all.end(), {48,  50,  63,  64,  65,  96,   100,  127,  128,  129,  255,    256,
+                           257, 300, 511, 512, 513, 1000, 1024, 2000, 4095, 4096, 16'384, 65'536});
   }
   return all;
 }
@@ -128,7 +129,8 @@ std::set<std::size_t> group_counts(std::size_t m, bool quick) {
   std::set<std::size_t> all;
   for (const std::size_t groups :
        {0u, 1u, 2u, 3u, 4u, 5u, 7u, 8u, 9u, 15u, 16u, 17u, 31u, 33u, 64u, 65u, 129u, 257u}) {
-    if (groups <= 2 || groups * m <= (quick ? 300 : 700)) all.insert(groups);
+    const std::size_t most = groups <= 2 ? kMostElements : quick ? 300 : 700;
+    if (groups * m <= most) all.insert(groups);
   }
   return all;
 }
@@ -161,7 +163,7 @@ void nm_mask(Bench& bench) {
 
 // Keys at and beyond the ends of what the dtype has, and some that are there.
 std::vector<std::uint64_t> keys_of(Dtype dtype, const Input& input) {
-  const std::uint64_t most = max_key(dtype), any = key_at(dtype, input.memory->tail(1000 * 8), 0);
+  const std::uint64_t most = max_key(dtype), any = key_at(dtype, input.memory->tail(8000), 0);
   const std::uint64_t other = key_at(dtype, input.memory->begin(), 77);
   std::set<std::uint64_t> keys{0, 1, any, other, most - 1, most};
   keys.insert(~std::uint64_t{0} >> (64 - 8 * width(dtype)));  // above all of them

@@ -127,8 +127,8 @@ void mask_by_ranks(const typename E::Bits* weights, std::size_t groups, std::siz
   const std::size_t count = (groups - g) * m, bytes = (count + 7) / 8;
   std::memcpy(block, weights + g * m, count * sizeof(Bits));
   rank_16_groups<E, m>(block, pruned, bits);
-  if (count % 8 != 0)
-    bits[bytes - 1] = static_cast<std::uint8_t>(low_bits(bits[bytes - 1], count % 8));
+  std::uint8_t& last = bits[bytes - 1];
+  if (count % 8 != 0) last = static_cast<std::uint8_t>(low_bits(last, count % 8));
   std::memcpy(mask + g * m / 8, bits, bytes);
 }
 
@@ -177,9 +177,8 @@ class Group {
         padded_(weights + whole_, rest_) {}
 
   std::size_t count_above(Bits key) const noexcept {
-    std::size_t count = count_above(weights_, whole_, key);
-    return count + count_above(padded_.data(),
-                               (rest_ + kLanes<Bits> - 1) / kLanes<Bits> * kLanes<Bits>, key);
+    const std::size_t rest = (rest_ + kLanes<Bits> - 1) / kLanes<Bits> * kLanes<Bits>;
+    return count_above(weights_, whole_, key) + count_above(padded_.data(), rest, key);
   }
 
   // Keeps what is above `key` and, of what is equal to it, all but the first `pruned_ties`.
@@ -193,7 +192,7 @@ class Group {
   }
 
  private:
-  // Of `count` weights, whole registers. A byte of a lane counts to 255 before it is added up.
+  // Of `count` weights, whole registers. The lanes are added up before a byte could overflow.
   static std::size_t count_above(const Bits* weights, std::size_t count, Bits key) noexcept {
     const Register<Bits> limit = splat(key);
     std::size_t total = 0;
@@ -247,8 +246,8 @@ class CutSearch {
 
   // At least one weight is kept and one is pruned.
   Cut<Bits> find(const Group<E>& group) noexcept {
-    Bits low = 0,
-         high = E::kMaxKey;  // the threshold: the smallest key with no more than kept above
+    // The threshold is the smallest key that no more weights are above than are kept.
+    Bits low = 0, high = E::kMaxKey;
     bool from_below = false, from_above = false;
     Bits probe = last_, step = step_;
     while (low < high) {

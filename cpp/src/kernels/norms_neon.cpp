@@ -56,12 +56,12 @@ Eight eight_of_e4m3fn(uint8x8_t keys) noexcept {
   const float16x8_t scaled = vreinterpretq_f16_u16(vshll_n_u8(keys, 7));
   const float32x4_t parts[] = {vcvt_f32_f16(vget_low_f16(scaled)), vcvt_high_f32_f16(scaled)};
   const uint16x8_t is_nan = vmovl_u8(vceq_u8(keys, vdup_n_u8(0x7f)));
-  const uint32x4_t nan_bits[] = {vshll_n_u16(vget_low_u16(is_nan), 16),
+  const uint32x4_t of_nan[] = {vshll_n_u16(vget_low_u16(is_nan), 16),
                                  vshll_high_n_u16(is_nan, 16)};
   float32x4_t whole[2];
-  for (int i = 0; i < 2; ++i) {  // 0x00ff0000 shifted to all exponent bits and one below them
+  for (int i = 0; i < 2; ++i) {  // with all exponent bits it is a NaN, its mantissa not being 0
     const uint32x4_t number = vreinterpretq_u32_f32(vmulq_n_f32(parts[i], 256));
-    whole[i] = vreinterpretq_f32_u32(vorrq_u32(number, vshlq_n_u32(nan_bits[i], 7)));
+    whole[i] = vreinterpretq_f32_u32(vorrq_u32(number, vshlq_n_u32(of_nan[i], 7)));
   }
   return eight_of(whole[0], whole[1]);
 }
@@ -153,8 +153,7 @@ void tile_norms_by(const Bits<dtype>* weights, std::size_t tiles, std::size_t si
   }
 }
 
-// The norms of eight columns, from row_at(e) for each row: lane e % 8 of every column is in lanes[e
-// % 8].
+// The norms of eight columns, from row_at(e) for each row. Lane j of every column is in lanes[j].
 template <Norm norm, class Row>
 void eight_columns(std::size_t size, double* norms, const Row& row_at) noexcept {
   float64x2_t lanes[8][4] = {};
