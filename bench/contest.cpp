@@ -86,7 +86,6 @@ class Race {
       : contest_(contest), problem_(problem), kernels_(kernels), threads_(threads) {
     add(threads);
     if (threads > 1) add(1);
-    for (Timed& runner : runners_) runner.restart();
   }
 
   // Each in its turn; returns the seconds of the operation.
@@ -169,6 +168,12 @@ void add_operation(const Contest& contest, const std::vector<const Kernels*>& ta
       add(shared, *kernels, threads, text("/threads:", threads));
     }
   }
+}
+
+std::vector<std::size_t>& sizes() {
+  static std::vector<std::size_t> bytes{kSmallestSize, std::size_t{8} << 20,
+                                        std::size_t{256} << 20};
+  return bytes;
 }
 
 std::vector<const Kernels*> usable_tables() {

@@ -15,9 +15,10 @@
 
 namespace prunepack::bench {
 
-// Half of L2, a part of L3, and beyond any cache.
-inline constexpr std::size_t kSizes[] = {std::size_t{256} << 10, std::size_t{8} << 20,
-                                         std::size_t{256} << 20};
+// The bytes of the dense tensors: at first in L2, in L3 and beyond any cache. Multiples of the
+// smallest, so that rows and tiles come out even.
+inline constexpr std::size_t kSmallestSize = std::size_t{256} << 10;
+std::vector<std::size_t>& sizes();
 
 template <class... Parts>
 std::string text(const Parts&... parts) {

@@ -53,7 +53,7 @@ void add_family(const std::string& operation, const Address& address, Reference 
                 const Make& make) {
   for (const Dtype dtype : kDtypesByUse) {
     if (!has_kernel_of_its_own(address, dtype)) continue;
-    for (const std::size_t bytes : kSizes) {
+    for (const std::size_t bytes : sizes()) {
       add_kernel({text(operation, "_", name(dtype)), bytes, reference,
                   [=] { return make(dtype, bytes / width(dtype)); }},
                  owners(address, dtype));
@@ -151,9 +151,9 @@ Problem tile_norms_problem(Dtype dtype, std::size_t count, std::size_t size) {
           {norms}};
 }
 
-// Tiles of `size` rows and one column, in a matrix of 4096 columns.
+// Tiles of `size` rows and one column, in a matrix of 1024 columns.
 Problem column_norms_problem(Dtype dtype, std::size_t count, std::size_t size) {
-  constexpr std::size_t kColumns = 4096;
+  constexpr std::size_t kColumns = 1024;
   const SharedBuffer weights = make_weights(dtype, count),
                      norms = room(count / size * sizeof(double));
   return {[=](const Kernels& kernels, unsigned) {
@@ -207,7 +207,7 @@ void add_count_bits() {
   const Address address = [](const Kernels& kernels, Dtype) {
     return reinterpret_cast<const void*>(kernels.count_bits);
   };
-  for (const std::size_t bytes : kSizes) {
+  for (const std::size_t bytes : sizes()) {
     const auto make = [bytes]() -> Problem {
       const SharedBuffer mask = make_mask(8 * bytes, 0.5), set = room(sizeof(std::size_t));
       return {[=](const Kernels& kernels, unsigned) {

@@ -25,7 +25,7 @@ Weights matrix(const Buffer& weights, Dtype dtype, std::size_t count,
 using Make = std::function<Problem(Dtype dtype, std::size_t count)>;
 
 void add_dtype(const std::string& operation, Dtype dtype, Reference reference, const Make& make) {
-  for (const std::size_t bytes : kSizes) {
+  for (const std::size_t bytes : sizes()) {
     add_operation({text(operation, "_", name(dtype)), bytes, reference,
                    [=] { return make(dtype, bytes / width(dtype)); }},
                   usable_tables());

@@ -34,10 +34,12 @@ inline Spread spread(std::vector<double> numbers) {
 // Something to time: one sample is as many calls as take long enough to be timed well.
 class Timed {
  public:
-  // Calls `work` twice: to warm up, and to see how long it takes.
+  // Calls `work` to warm up, and again to see how long it takes if that was not clear.
   Timed(std::function<void()> work, clockid_t clock) : work_(std::move(work)), clock_(clock) {
-    work_();
-    calls_ = static_cast<std::size_t>(std::ceil(std::clamp(kSampleSeconds / sample(), 1.0, 1e4)));
+    double taken = sample();
+    if (taken < kClearSeconds) taken = sample();
+    calls_ = static_cast<std::size_t>(std::ceil(std::clamp(kSampleSeconds / taken, 1.0, 1e4)));
+    samples_.clear();
   }
 
   // Takes a sample, and returns the seconds of one call.
@@ -48,12 +50,10 @@ class Timed {
     return samples_.back();
   }
 
-  // Forgets the samples taken so far.
-  void restart() { samples_.clear(); }
   const std::vector<double>& samples() const { return samples_; }
 
  private:
-  static constexpr double kSampleSeconds = 2e-4;
+  static constexpr double kSampleSeconds = 2e-4, kClearSeconds = 1e-2;
 
   std::function<void()> work_;
   clockid_t clock_;
