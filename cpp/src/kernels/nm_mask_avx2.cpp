@@ -99,7 +99,7 @@ template <class E, std::size_t padded>
 void padded_mask(const typename E::Bits* bits, std::size_t groups, std::size_t n, std::size_t m,
                  BitStream& mask) noexcept {
   using Bits = typename E::Bits;
-  constexpr std::size_t kGroups = 32;
+  constexpr std::size_t kGroups = padded == 4 ? 8 : 32 / sizeof(Bits);  // in a batch
   const std::size_t zeros = padded - m;
   Bits batch[kGroups * padded] = {};
   Bits own[padded];

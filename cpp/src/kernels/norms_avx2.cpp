@@ -55,7 +55,7 @@ PRUNEPACK_INLINE Run<bytes> load_part(const std::uint8_t* from, std::size_t vali
 
 // The same, but reads only what is valid.
 template <std::size_t bytes>
-Run<bytes> copy_part(const std::uint8_t* from, std::size_t valid) noexcept {
+[[gnu::noinline]] Run<bytes> copy_part(const std::uint8_t* from, std::size_t valid) noexcept {
   alignas(32) std::uint8_t part[kRun * bytes] = {};
   std::memcpy(part, from, valid * bytes);
   return load_run<bytes>(part);
@@ -156,6 +156,35 @@ struct Sum<dtype, Norm::max> {
   PRUNEPACK_INLINE Doubles done() const noexcept { return numbers_of<dtype>(keys); }
 };
 
+// The same for a whole tile, whose lanes come together in the end. Sums of 8-bit integers are
+// integers below 2^53, the same in any order and without a float64 on the way.
+template <Dtype dtype, Norm norm,
+          bool integer = (dtype == Dtype::int8 || dtype == Dtype::uint8) && norm != Norm::max>
+struct TileSum : Sum<dtype, norm> {};
+
+template <Dtype dtype, Norm norm>
+struct TileSum<dtype, norm, true> {
+  __m256i sums = _mm256_setzero_si256();
+
+  PRUNEPACK_INLINE void take(Run<1> run) noexcept {
+    const __m128i keys = _mm256_castsi256_si128(keys_of<dtype>(run).lanes[0]);
+    if constexpr (norm == Norm::l1) {
+      const __m128i sum = _mm_sad_epu8(keys, _mm_setzero_si128());
+      sums = _mm256_add_epi64(sums, _mm256_zextsi128_si256(sum));
+    } else {
+      const __m128i words = _mm_cvtepu8_epi16(keys);
+      sums = _mm256_add_epi64(sums, _mm256_cvtepu32_epi64(_mm_madd_epi16(words, words)));
+    }
+  }
+
+  // An integer below 2^52 is the last digits of 2^52 plus itself.
+  PRUNEPACK_INLINE Doubles done() const noexcept {
+    const __m256d offset = _mm256_set1_pd(0x1p52);
+    const __m256d with_offset = _mm256_or_pd(_mm256_castsi256_pd(sums), offset);
+    return {_mm256_sub_pd(with_offset, offset), _mm256_setzero_pd()};
+  }
+};
+
 // Folds one half of the lanes into the other. A NaN in either comes out.
 template <Norm norm>
 PRUNEPACK_INLINE __m256d fold(__m256d a, __m256d b) noexcept {
@@ -191,7 +220,7 @@ PRUNEPACK_INLINE __m256d fold_four(const __m256d (&tiles)[4]) noexcept {
 template <Dtype dtype, Norm norm, std::size_t count, bool readable, bool narrow>
 PRUNEPACK_INLINE __m256d norms_of(const std::uint8_t* tiles, std::size_t size) noexcept {
   constexpr std::size_t bytes = kBytes<dtype>;
-  Sum<dtype, norm> sums[count];
+  TileSum<dtype, norm> sums[count];
   std::size_t e = 0;
   for (; !narrow && e + kRun <= size; e += kRun) {
 #pragma GCC unroll 4
@@ -293,7 +322,10 @@ struct Strip {
   template <bool whole>
   void put(double* norms) const noexcept {
     if constexpr (norm == Norm::max) return put<1, whole>(norms);
-    size <= 4 ? put<4, whole>(norms) : put<8, whole>(norms);
+    if constexpr (whole) {
+      if (size <= 4) return put<4, true>(norms);
+    }
+    put<8, whole>(norms);
   }
 };
 

@@ -67,7 +67,7 @@ void store_16_bytes(void* to, __m128i bytes) noexcept {
 
 // Compresses 8 elements; what is written after those kept is overwritten by the next ones.
 void compress_8(const std::uint8_t* in, unsigned bits, std::uint8_t* out) noexcept {
-  store_8_bytes(out, _mm_shuffle_epi8(load_8_bytes(in), load_8_bytes(kCompress.of_8bit[bits])));
+  store_8_bytes(out, _mm_shuffle_epi8(load_8_bytes(in), load_16_bytes(kCompress.of_8bit[bits])));
 }
 
 void compress_8(const std::uint16_t* in, unsigned bits, std::uint16_t* out) noexcept {
@@ -88,7 +88,7 @@ void compress_8(const std::uint64_t* in, unsigned bits, std::uint64_t* out) noex
 
 // Expands to 8 elements, of which there must be as many in `in`, used or not.
 void expand_8(const std::uint8_t* in, unsigned bits, std::uint8_t* out) noexcept {
-  store_8_bytes(out, _mm_shuffle_epi8(load_8_bytes(in), load_8_bytes(kExpand.of_8bit[bits])));
+  store_8_bytes(out, _mm_shuffle_epi8(load_8_bytes(in), load_16_bytes(kExpand.of_8bit[bits])));
 }
 
 void expand_8(const std::uint16_t* in, unsigned bits, std::uint16_t* out) noexcept {
@@ -131,9 +131,10 @@ void compress_of(const void* weights, const std::uint8_t* mask, std::size_t coun
   const Bits* end = out + kept;
   std::size_t i = 0;
   for (; i + kRun <= count && static_cast<std::size_t>(end - out) >= kRun; i += kRun) {
-    for (std::size_t run = i; run < i + kRun; run += 8) {
-      const unsigned bits = mask[run / 8];
-      compress_8(in + run, bits, out);
+    const std::uint8_t* bytes = mask + i / 8;
+    for (std::size_t run = 0; run < kRun; run += 8) {
+      const unsigned bits = bytes[run / 8];
+      compress_8(in + i + run, bits, out);
       out += popcount(bits);
     }
   }
@@ -153,9 +154,10 @@ void expand_of(const std::uint8_t* mask, const void* values, std::size_t kept, s
   const Bits* end = in + kept;
   std::size_t i = 0;
   for (; i + kRun <= count && static_cast<std::size_t>(end - in) >= kRun; i += kRun) {
-    for (std::size_t run = i; run < i + kRun; run += 8) {
-      const unsigned bits = mask[run / 8];
-      expand_8(in, bits, out + run);
+    const std::uint8_t* bytes = mask + i / 8;
+    for (std::size_t run = 0; run < kRun; run += 8) {
+      const unsigned bits = bytes[run / 8];
+      expand_8(in, bits, out + i + run);
       in += popcount(bits);
     }
   }
