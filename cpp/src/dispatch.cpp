@@ -23,6 +23,7 @@ constexpr Kernels kTables[] = {
      .column_norms = &avx2::column_norms,
      .compress = &avx512::compress,
      .expand = &avx512::expand,
+     .expand_stream = &avx512::expand_stream,
      .apply_mask = &avx512::apply_mask,
      .count_bits = avx512::count_bits},
 #endif
@@ -36,6 +37,7 @@ constexpr Kernels kTables[] = {
      .column_norms = &avx2::column_norms,
      .compress = &avx2::compress,
      .expand = &avx2::expand,
+     .expand_stream = &avx2::expand,
      .apply_mask = &avx2::apply_mask,
      .count_bits = avx2::count_bits},
 #endif
@@ -49,6 +51,7 @@ constexpr Kernels kTables[] = {
      .column_norms = &neon::column_norms,
      .compress = &neon::compress,
      .expand = &neon::expand,
+     .expand_stream = &neon::expand,
      .apply_mask = &neon::apply_mask,
      .count_bits = neon::count_bits},
 #endif
@@ -61,6 +64,7 @@ constexpr Kernels kTables[] = {
      .column_norms = &scalar::column_norms,
      .compress = &scalar::compress,
      .expand = &scalar::expand,
+     .expand_stream = &scalar::expand,
      .apply_mask = &scalar::apply_mask,
      .count_bits = scalar::count_bits},
 };

@@ -1,14 +1,20 @@
 // Packing, unpacking and applying masks for whole tensors.
 #include "prunepack/pack.h"
 
+#include <algorithm>
 #include <atomic>
-#include <vector>
+#include <cstring>
 
 #include "chunks.h"
 #include "flat_mask.h"
+#include "scratch.h"
 
 namespace prunepack {
 namespace {
+
+// A result that no cache holds when it is done is written past the caches, where its address lets
+// whole lines be written.
+constexpr std::size_t kStreamBytes = 16 * 1024 * 1024;
 
 // Hands out consecutive places: the task that comes i-th gets its place when all before it have
 // taken theirs. Tasks are begun in order, so whoever is waited for is at work.
@@ -34,6 +40,44 @@ void intersect(std::uint8_t* mask, const std::uint8_t* other, std::size_t bytes)
   for (std::size_t i = 0; i < bytes; ++i) mask[i] &= other[i];
 }
 
+// Packs a run of weights, and returns how many are kept. In blocks so small that the memory is kept
+// busy: while one pass over a block computes, the processor fetches for the next.
+class BlockPacker {
+ public:
+  BlockPacker(const Kernels& kernels, Dtype dtype)
+      : above_mask_((*kernels.above_mask)[dtype]),
+        compress_((*kernels.compress)[dtype]),
+        count_bits_(kernels.count_bits),
+        bytes_(width(dtype)) {}
+
+  std::size_t pack(const std::uint8_t* weights, const std::uint8_t* given, std::size_t count,
+                   std::uint8_t* mask, std::uint8_t* values) const {
+    const std::size_t block = kBlockBytes / bytes_;
+    std::size_t kept = 0;
+    for (std::size_t first = 0; first < count; first += block) {
+      const std::size_t here = std::min(block, count - first);
+      const std::uint8_t* from = weights + first * bytes_;
+      std::uint8_t* bits = mask + first / 8;
+      std::size_t kept_here = above_mask_(from, here, 0, bits);
+      if (given != nullptr) {
+        intersect(bits, given + first / 8, row_bytes(here));
+        kept_here = count_bits_(bits, row_bytes(here));
+      }
+      compress_(from, bits, here, kept_here, values + kept * bytes_);
+      kept += kept_here;
+    }
+    return kept;
+  }
+
+ private:
+  static constexpr std::size_t kBlockBytes = 4096;
+
+  AboveMask above_mask_;
+  Compress compress_;
+  CountBits count_bits_;
+  std::size_t bytes_;
+};
+
 }  // namespace
 
 std::size_t pack(const Kernels& kernels, const Weights& weights, const std::uint8_t* given,
@@ -43,23 +87,30 @@ std::size_t pack(const Kernels& kernels, const Weights& weights, const std::uint
   const std::size_t bytes = width(weights.dtype), chunk = chunk_elements(bytes, 64);
   FlatMask flat(mask, weights.rows, weights.columns);
   std::uint8_t* bits = flat.bits();
-  const FlatView wanted(given, weights.rows, given ? weights.columns : 0);
-  Places places;
+  const FlatView given_view(given, weights.rows, given != nullptr ? weights.columns : 0);
+  const auto given_from = [&](std::size_t first) {
+    return given != nullptr ? given_view.bits() + first / 8 : nullptr;
+  };
+  const BlockPacker packer(kernels, weights.dtype);
 
-  for_chunks(weights.count(), bytes, 64, threads, [&](std::size_t first, std::size_t count) {
-    std::uint8_t* chunk_bits = bits + first / 8;
-    std::size_t kept =
-        (*kernels.above_mask)[weights.dtype](data + first * bytes, count, 0, chunk_bits);
-    if (given != nullptr) {
-      intersect(chunk_bits, wanted.bits() + first / 8, row_bytes(count));
-      kept = kernels.count_bits(chunk_bits, row_bytes(count));
-    }
-    const std::size_t place = places.take(first / chunk, kept);
-    (*kernels.compress)[weights.dtype](data + first * bytes, chunk_bits, count, kept,
-                                       out + place * bytes);
-  });
+  std::size_t kept = 0;
+  if (threads_worth(weights.count() * bytes, threads) == 1) {
+    kept = packer.pack(data, given_from(0), weights.count(), bits, out);
+  } else {
+    // Where a chunk's values go is known when those before it are counted: until then they wait in
+    // the core's cache.
+    Places places;
+    for_chunks(weights.count(), bytes, 64, threads, [&](std::size_t first, std::size_t count) {
+      Scratch<std::uint8_t> packed(chunk * bytes);
+      const std::size_t here = packer.pack(data + first * bytes, given_from(first), count,
+                                           bits + first / 8, packed.get());
+      const std::size_t place = places.take(first / chunk, here);
+      std::memcpy(out + place * bytes, packed.get(), here * bytes);
+    });
+    kept = places.taken();
+  }
   flat.finish();
-  return places.taken();
+  return kept;
 }
 
 void unpack(const Kernels& kernels, const std::uint8_t* mask, const void* values, std::size_t kept,
@@ -68,6 +119,9 @@ void unpack(const Kernels& kernels, const std::uint8_t* mask, const void* values
   auto* out = static_cast<std::uint8_t*>(weights);
   const std::size_t bytes = width(dtype), chunk = chunk_elements(bytes, 64);
   const FlatView flat(mask, rows, columns);
+  const bool streams = rows * columns * bytes >= kStreamBytes &&
+                       reinterpret_cast<std::uintptr_t>(weights) % kStreamAlignment == 0;
+  const Expand expand = streams ? (*kernels.expand_stream)[dtype] : (*kernels.expand)[dtype];
 
   Places places;
   for_chunks(rows * columns, bytes, 64, threads, [&](std::size_t first, std::size_t count) {
@@ -75,7 +129,7 @@ void unpack(const Kernels& kernels, const std::uint8_t* mask, const void* values
     const std::size_t here = kernels.count_bits(bits, row_bytes(count));
     const std::size_t place = places.take(first / chunk, here);
     if (place + here > kept) return;  // a mask that changed since it was checked
-    (*kernels.expand)[dtype](bits, in + place * bytes, here, count, out + first * bytes);
+    expand(bits, in + place * bytes, here, count, out + first * bytes);
   });
 }
 

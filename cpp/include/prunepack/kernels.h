@@ -76,6 +76,10 @@ using Compress = void (*)(const void* weights, const std::uint8_t* mask, std::si
 using Expand = void (*)(const std::uint8_t* mask, const void* values, std::size_t kept,
                         std::size_t count, void* weights) noexcept;
 
+// The same, written past the caches. `weights` is a multiple of kStreamAlignment.
+using ExpandStream = Expand;
+inline constexpr std::size_t kStreamAlignment = 64;
+
 // Copies the elements whose bit is 1 to their place in `out`, all bits 0 where it is 0.
 // `out` may be `weights` itself.
 using ApplyMask = void (*)(const void* weights, const std::uint8_t* mask, std::size_t count,
@@ -94,6 +98,7 @@ struct Kernels {
   const PerDtype<ColumnNorms>* column_norms;
   const PerDtype<Compress>* compress;
   const PerDtype<Expand>* expand;
+  const PerDtype<ExpandStream>* expand_stream;
   const PerDtype<ApplyMask>* apply_mask;
   CountBits count_bits;
 };

@@ -56,8 +56,7 @@ Eight eight_of_e4m3fn(uint8x8_t keys) noexcept {
   const float16x8_t scaled = vreinterpretq_f16_u16(vshll_n_u8(keys, 7));
   const float32x4_t parts[] = {vcvt_f32_f16(vget_low_f16(scaled)), vcvt_high_f32_f16(scaled)};
   const uint16x8_t is_nan = vmovl_u8(vceq_u8(keys, vdup_n_u8(0x7f)));
-  const uint32x4_t of_nan[] = {vshll_n_u16(vget_low_u16(is_nan), 16),
-                                 vshll_high_n_u16(is_nan, 16)};
+  const uint32x4_t of_nan[] = {vshll_n_u16(vget_low_u16(is_nan), 16), vshll_high_n_u16(is_nan, 16)};
   float32x4_t whole[2];
   for (int i = 0; i < 2; ++i) {  // with all exponent bits it is a NaN, its mantissa not being 0
     const uint32x4_t number = vreinterpretq_u32_f32(vmulq_n_f32(parts[i], 256));

@@ -17,12 +17,22 @@ MaskOf<Bits> lanes_of(std::uint64_t word, std::size_t r) noexcept {
   return static_cast<MaskOf<Bits>>(word >> (r * kLanes<Bits>));
 }
 
+// The mask of register r, from memory: moving it from a general register is slow.
+template <class Bits>
+MaskOf<Bits> stored_lanes(const std::uint8_t* mask, std::size_t r) noexcept {
+  MaskOf<Bits> lanes;
+  std::memcpy(&lanes, mask + r * sizeof lanes, sizeof lanes);
+  return lanes;
+}
+
 // Full stores that run over into what the next ones will write.
 template <class Bits>
-void compress_run(const Run64<Bits>& run, std::uint64_t word, Bits* out) noexcept {
+void compress_run(const Bits* in, const std::uint8_t* mask, std::uint64_t word,
+                  Bits* out) noexcept {
   for (std::size_t r = 0; r < Run64<Bits>::kRegisters; ++r) {
+    const __m512i elements = _mm512_loadu_si512(in + r * kLanes<Bits>);
     _mm512_storeu_si512(out + kept_before<Bits>(word, r),
-                        LanesOf<Bits>::compress(lanes_of<Bits>(word, r), run.registers[r]));
+                        LanesOf<Bits>::compress(stored_lanes<Bits>(mask, r), elements));
   }
 }
 
@@ -46,7 +56,7 @@ void compress_of(const void* weights, const std::uint8_t* mask, std::size_t coun
   std::size_t i = 0;
   for (; i + 64 <= count && last_full != nullptr && out <= last_full; i += 64) {
     const std::uint64_t word = load_word(mask + i / 8);
-    compress_run(Run64<Bits>::load(in + i), word, out);
+    compress_run(in + i, mask + i / 8, word, out);
     out += popcount(word);
   }
   for (; i + 64 <= count; i += 64) {
@@ -59,8 +69,8 @@ void compress_of(const void* weights, const std::uint8_t* mask, std::size_t coun
   }
 }
 
-template <class Bits>
-void expand_of(const std::uint8_t* mask, const void* values, std::size_t, std::size_t count,
+template <class Bits, bool streams>
+void expand_by(const std::uint8_t* mask, const void* values, std::size_t, std::size_t count,
                void* weights) noexcept {
   const auto* in = static_cast<const Bits*>(values);
   auto* out = static_cast<Bits*>(weights);
@@ -68,11 +78,14 @@ void expand_of(const std::uint8_t* mask, const void* values, std::size_t, std::s
   for (; i + 64 <= count; i += 64) {
     const std::uint64_t word = load_word(mask + i / 8);
     for (std::size_t r = 0; r < Run64<Bits>::kRegisters; ++r) {
-      // The mask comes from memory, not from the word: moving it from a general register is slow.
-      MaskOf<Bits> lanes;
-      std::memcpy(&lanes, mask + i / 8 + r * sizeof lanes, sizeof lanes);
-      _mm512_storeu_si512(out + i + r * kLanes<Bits>,
-                          LanesOf<Bits>::expand(lanes, in + kept_before<Bits>(word, r)));
+      const auto lanes = stored_lanes<Bits>(mask + i / 8, r);
+      const __m512i elements = LanesOf<Bits>::expand(lanes, in + kept_before<Bits>(word, r));
+      Bits* const to = out + i + r * kLanes<Bits>;
+      if constexpr (streams) {
+        _mm512_stream_si512(reinterpret_cast<__m512i*>(to), elements);
+      } else {
+        _mm512_storeu_si512(to, elements);
+      }
     }
     in += popcount(word);
   }
@@ -86,6 +99,19 @@ void expand_of(const std::uint8_t* mask, const void* values, std::size_t, std::s
 }
 
 template <class Bits>
+void expand_of(const std::uint8_t* mask, const void* values, std::size_t kept, std::size_t count,
+               void* weights) noexcept {
+  expand_by<Bits, false>(mask, values, kept, count, weights);
+}
+
+template <class Bits>
+void expand_stream_of(const std::uint8_t* mask, const void* values, std::size_t kept,
+                      std::size_t count, void* weights) noexcept {
+  expand_by<Bits, true>(mask, values, kept, count, weights);
+  _mm_sfence();  // streamed stores are not ordered with what tells others that they are done
+}
+
+template <class Bits>
 void apply_mask_of(const void* weights, const std::uint8_t* mask, std::size_t count,
                    void* out) noexcept {
   const auto* from = static_cast<const Bits*>(weights);
@@ -93,8 +119,7 @@ void apply_mask_of(const void* weights, const std::uint8_t* mask, std::size_t co
   std::size_t i = 0;
   for (; i + 64 <= count; i += 64) {
     for (std::size_t r = 0; r < Run64<Bits>::kRegisters; ++r) {
-      MaskOf<Bits> lanes;
-      std::memcpy(&lanes, mask + i / 8 + r * sizeof lanes, sizeof lanes);
+      const auto lanes = stored_lanes<Bits>(mask + i / 8, r);
       const std::size_t at = i + r * kLanes<Bits>;
       _mm512_storeu_si512(to + at, LanesOf<Bits>::load(lanes, from + at));
     }
@@ -111,6 +136,7 @@ void apply_mask_of(const void* weights, const std::uint8_t* mask, std::size_t co
 
 const PerDtype<Compress> compress = PRUNEPACK_PER_WIDTH(compress_of);
 const PerDtype<Expand> expand = PRUNEPACK_PER_WIDTH(expand_of);
+const PerDtype<ExpandStream> expand_stream = PRUNEPACK_PER_WIDTH(expand_stream_of);
 const PerDtype<ApplyMask> apply_mask = PRUNEPACK_PER_WIDTH(apply_mask_of);
 
 std::size_t count_bits(const std::uint8_t* mask, std::size_t bytes) noexcept {

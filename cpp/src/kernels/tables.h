@@ -17,6 +17,7 @@
   extern const PerDtype<ColumnNorms> column_norms;                              \
   extern const PerDtype<Compress> compress;                                     \
   extern const PerDtype<Expand> expand;                                         \
+  extern const PerDtype<ExpandStream> expand_stream;                            \
   extern const PerDtype<ApplyMask> apply_mask;                                  \
   std::size_t count_bits(const std::uint8_t* mask, std::size_t bytes) noexcept; \
   }
