@@ -142,12 +142,14 @@ template <class Bits, std::size_t m>
                                              __m512i* registers) noexcept {
   if constexpr (m > 1) {
     __m512i even[m / 2], odd[m / 2];
+#pragma GCC unroll 32
     for (std::size_t i = 0; i < m / 2; ++i) {
       even[i] = split.even(registers[2 * i], registers[2 * i + 1]);
       odd[i] = split.odd(registers[2 * i], registers[2 * i + 1]);
     }
     transpose<Bits, m / 2>(split, even);
     transpose<Bits, m / 2>(split, odd);
+#pragma GCC unroll 32
     for (std::size_t i = 0; i < m / 2; ++i) {
       registers[2 * i] = even[i];
       registers[2 * i + 1] = odd[i];
@@ -193,7 +195,7 @@ class GroupBits {
   __m512i parts_[kParts] = {};
 };
 
-// Groups of m = 8, 16 or 32.
+// Groups of m = 8, 16, 32 or 64.
 template <class E, std::size_t m>
 class Sorted {
  public:
@@ -219,41 +221,62 @@ class Sorted {
   static GroupBits<Bits, m> step(const Bits* in, std::size_t n,
                                  const Deinterleave<Bits>& split) noexcept {
     __m512i registers[m];
+#pragma GCC unroll 64
     for (std::size_t i = 0; i < m; ++i) {
       registers[i] = key_of<E>(_mm512_loadu_si512(in + i * kLanes<Bits>));
     }
     transpose<Bits, m>(split, registers);
     alignas(64) __m512i keys[m], sorted[m];
+#pragma GCC unroll 64
     for (std::size_t i = 0; i < m; ++i) keys[i] = registers[i];
-    sort<Bits, m>(registers, std::make_index_sequence<Network<m>::kCount>());
+    // Two sorted halves give any rank with few comparisons, and each half fits the registers.
+    constexpr auto half_network = std::make_index_sequence<Network<m / 2>::kCount>();
+    sort<Bits, m / 2>(registers, half_network);
+    sort<Bits, m / 2>(registers + m / 2, half_network);
+#pragma GCC unroll 64
     for (std::size_t i = 0; i < m; ++i) sorted[i] = registers[i];
 
     // Nothing equal to the smallest kept key is pruned, except in groups where the largest pruned
-    // one is equal to it: there, `ties` says how many of the equal ones, the first, are pruned.
-    const __m512i smallest_kept = sorted[n];
-    const bool has_ties = Width::equal(sorted[n - 1], smallest_kept) != 0;
-    return has_ties ? with_ties(keys, smallest_kept, ties(sorted, n))
-                    : without_ties(keys, smallest_kept);
+    // one is equal to it: there the first ones go.
+    const __m512i largest_pruned = smallest_of(sorted, n),
+                  smallest_kept = smallest_of(sorted, n + 1);
+    const bool has_ties = Width::equal(largest_pruned, smallest_kept) != 0;
+    return has_ties ? with_ties(keys, smallest_kept, n) : without_ties(keys, smallest_kept);
+  }
+
+  // The `rank`-th smallest key of each group, counted from 1: of all ways to take that many from
+  // the bottoms of the two halves, the right one has the smallest maximum.
+  static __m512i smallest_of(const __m512i* halves, std::size_t rank) noexcept {
+    constexpr std::size_t half = m / 2;
+    const auto largest_taken = [&](std::size_t from_first) {
+      const std::size_t from_second = rank - from_first;
+      if (from_first == 0) return halves[half + from_second - 1];
+      if (from_second == 0) return halves[from_first - 1];
+      return Width::max(halves[from_first - 1], halves[half + from_second - 1]);
+    };
+    std::size_t from_first = rank > half ? rank - half : 0;
+    const std::size_t most = rank < half ? rank : half;
+    __m512i smallest = largest_taken(from_first);
+    while (++from_first <= most) smallest = Width::min(smallest, largest_taken(from_first));
+    return smallest;
   }
 
   static GroupBits<Bits, m> without_ties(const __m512i* keys, __m512i smallest_kept) noexcept {
     GroupBits<Bits, m> bits;
+#pragma GCC unroll 64
     for (std::size_t i = 0; i < m; ++i) bits.set(i, Width::at_least(keys[i], smallest_kept));
     return bits;
   }
 
-  static __m512i ties(const __m512i* sorted, std::size_t n) noexcept {
-    __m512i count = _mm512_setzero_si512();
-    for (std::size_t i = 0; i < n; ++i) {
-      count = Width::add(count, Width::equal(sorted[i], sorted[n]), Width::all(1));
-    }
-    return count;
-  }
-
   static GroupBits<Bits, m> with_ties(const __m512i* keys, __m512i smallest_kept,
-                                      __m512i ties) noexcept {
+                                      std::size_t n) noexcept {
+    const __m512i minus_one = Width::all(~std::uint64_t{0});
+    __m512i ties = Width::all(n);  // the pruned ones that are equal to the smallest kept key
+    for (std::size_t i = 0; i < m; ++i) {
+      ties = Width::add(ties, Width::above(smallest_kept, keys[i]), minus_one);
+    }
     GroupBits<Bits, m> bits;
-    const __m512i none = _mm512_setzero_si512(), minus_one = Width::all(~std::uint64_t{0});
+    const __m512i none = _mm512_setzero_si512();
     for (std::size_t i = 0; i < m; ++i) {
       const auto tied = Width::equal(keys[i], smallest_kept);
       const auto pruned = static_cast<MaskOf<Bits>>(tied & Width::above(ties, none));
@@ -393,6 +416,8 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
         return Sorted<E, 16>::mask(weights, groups, n, mask);
       case 32:
         return Sorted<E, 32>::mask(weights, groups, n, mask);
+      case 64:
+        return Sorted<E, 64>::mask(weights, groups, n, mask);
       default:
         break;
     }
