@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import pickle
+import platform
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -574,3 +576,28 @@ def test_repr_says_shape_and_sparsity() -> None:
     assert "Mask" in text
     assert "(1, 4)" in text
     assert "75" in text
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_mode_of_the_caller_changes_no_norm(dtype: Any) -> None:
+    """Nor does flushing subnormals to zero, which is set in the same register."""
+    w = np.random.default_rng(5).standard_normal((64, 48)).astype(dtype)
+    expected = pp.prune_mask(w, pp.Block((7, 5), 0.5), num_threads=1)
+    # Two tiles whose norms differ only in how a sum is rounded: 1 + 2**-60 and 1.
+    close = np.zeros((2, 2), dtype=np.float64)
+    close[0] = [1.0, 2.0**-60]
+    close[1] = [1.0, 0.0]
+    kept = pp.prune_mask(close, pp.Block((1, 2), 0.5, norm="l1"), num_threads=1)
+
+    libm = ctypes.CDLL("libm.so.6")
+    before = libm.fegetround()
+    upward = {"x86_64": 0x800, "aarch64": 0x400000}[platform.machine()]
+    try:
+        assert libm.fesetround(upward) == 0
+        found = pp.prune_mask(w, pp.Block((7, 5), 0.5), num_threads=1)
+        found_close = pp.prune_mask(close, pp.Block((1, 2), 0.5, norm="l1"), num_threads=1)
+    finally:
+        libm.fesetround(before)
+    assert found == expected
+    assert found_close == kept
+    assert kept.to_bool().tolist() == [[False, False], [True, True]]  # equal: the first goes

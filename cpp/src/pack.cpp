@@ -16,6 +16,9 @@ namespace {
 // whole lines be written.
 constexpr std::size_t kStreamBytes = 16 * 1024 * 1024;
 
+// Each chunk waits for its turn to know its place, so turns must not be many.
+constexpr std::size_t kPackChunkBytes = 1024 * 1024;
+
 // Hands out consecutive places: the task that comes i-th gets its place when all before it have
 // taken theirs. Tasks are begun in order, so whoever is waited for is at work.
 class Places {
@@ -84,7 +87,8 @@ std::size_t pack(const Kernels& kernels, const Weights& weights, const std::uint
                  std::uint8_t* mask, void* values, unsigned threads) {
   const auto* data = static_cast<const std::uint8_t*>(weights.data);
   auto* out = static_cast<std::uint8_t*>(values);
-  const std::size_t bytes = width(weights.dtype), chunk = chunk_elements(bytes, 64);
+  const std::size_t bytes = width(weights.dtype),
+                    chunk = chunk_elements(bytes, 64, kPackChunkBytes);
   FlatMask flat(mask, weights.rows, weights.columns);
   std::uint8_t* bits = flat.bits();
   const FlatView given_view(given, weights.rows, given != nullptr ? weights.columns : 0);
@@ -100,13 +104,16 @@ std::size_t pack(const Kernels& kernels, const Weights& weights, const std::uint
     // Where a chunk's values go is known when those before it are counted: until then they wait in
     // the core's cache.
     Places places;
-    for_chunks(weights.count(), bytes, 64, threads, [&](std::size_t first, std::size_t count) {
-      Scratch<std::uint8_t> packed(chunk * bytes);
-      const std::size_t here = packer.pack(data + first * bytes, given_from(first), count,
-                                           bits + first / 8, packed.get());
-      const std::size_t place = places.take(first / chunk, here);
-      std::memcpy(out + place * bytes, packed.get(), here * bytes);
-    });
+    for_chunks(
+        weights.count(), bytes, 64, threads,
+        [&](std::size_t first, std::size_t count) {
+          Scratch<std::uint8_t> packed(chunk * bytes);
+          const std::size_t here = packer.pack(data + first * bytes, given_from(first), count,
+                                               bits + first / 8, packed.get());
+          const std::size_t place = places.take(first / chunk, here);
+          std::memcpy(out + place * bytes, packed.get(), here * bytes);
+        },
+        kPackChunkBytes);
     kept = places.taken();
   }
   flat.finish();

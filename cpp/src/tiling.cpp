@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "bits.h"
+#include "float_mode.h"
 
 namespace prunepack {
 
@@ -139,6 +140,7 @@ TileNormsOf::TileNormsOf(const Kernels& kernels, const void* data, Dtype dtype,
       norm_(norm) {}
 
 const void* TileNormsOf::read(std::size_t first, std::size_t count, void* scratch) const {
+  const DefaultFloatMode same_everywhere;
   auto* norms = static_cast<double*>(scratch);
   const std::size_t in_band = tiling_.tiles_in_band();
   for (std::size_t done = 0; done < count;) {

@@ -26,6 +26,7 @@ class SupportsDlpack(Protocol):
 
 ArrayLike: TypeAlias = "Array | SupportsDlpack | memoryview | bytearray | bytes"
 
+_CACHE_LINE = 64
 _DLPACK_CPU = 1
 # The codes of dlpack.h that NumPy has no dtype for.
 _DLPACK_DTYPES = {
@@ -63,16 +64,24 @@ def _from_dlpack(source: SupportsDlpack, argument: str) -> Array:
         msg = f"{argument} must be in CPU memory, got DLPack device {tuple(device)}; copy it first"
         raise ValueError(msg)
     try:
-        try:
-            capsule = source.__dlpack__(max_version=(1, 1))
-        except TypeError:  # a producer older than DLPack 1.0
-            capsule = source.__dlpack__()
-        array, code = _core.from_dlpack(capsule)
+        capsule = _capsule(source)
     except (BufferError, RuntimeError) as error:
         msg = f"{argument} cannot be shared through DLPack: {error}"
         raise ValueError(msg) from error
+    try:
+        array, code = _core.from_dlpack(capsule)
+    except (TypeError, ValueError) as error:
+        msg = f"{argument} cannot be shared through DLPack: {error}"
+        raise type(error)(msg) from None
     dtype = _DLPACK_DTYPES.get((code, array.dtype.itemsize))
     return array if dtype is None else array.view(dtype)
+
+
+def _capsule(source: SupportsDlpack) -> object:
+    try:
+        return source.__dlpack__(max_version=(1, 1))
+    except TypeError:  # a producer older than DLPack 1.0
+        return source.__dlpack__()
 
 
 def contiguous(array: Array) -> Array:
@@ -109,6 +118,14 @@ class Weights:
     def empty_mask(self) -> npt.NDArray[np.uint8]:
         """Make room for a mask: each row starts on a byte."""
         return np.empty((self.rows, (self.columns + 7) // 8), dtype=np.uint8)
+
+
+def empty_aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Make room for a result, at the address that lets a large one be written past the caches."""
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + _CACHE_LINE, dtype=np.uint8)
+    first = -room.ctypes.data % _CACHE_LINE
+    return room[first : first + size].view(dtype).reshape(shape)
 
 
 def checked_out(out: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from ._arrays import Array, ArrayLike, Weights, as_array, checked_out, resolve_threads
+from ._arrays import (
+    Array,
+    ArrayLike,
+    Weights,
+    as_array,
+    checked_out,
+    empty_aligned,
+    resolve_threads,
+)
 from ._dtypes import dtype_info
 from ._masks import Mask, bool_array, checked_bits, checked_shape
 
@@ -159,7 +167,9 @@ class PackedTensor:
             and not np.may_share_memory(target, self._values)
             and not np.may_share_memory(target, self._mask)
         )
-        dense = target if target is not None and in_place else np.empty(self._shape, self._dtype)
+        dense = (
+            target if target is not None and in_place else empty_aligned(self._shape, self._dtype)
+        )
         info = dtype_info(self._dtype, "dtype")
         rows, columns = _rows_columns(self._shape)
         _core.unpack(

@@ -277,7 +277,7 @@ class Block:
 
     Parameters
     ----------
-    shape : tuple of (int or None), or int
+    shape : tuple of (int or None)
         The tile, from the first axis on: ``(4,)`` is 4 output channels, ``(1, 4)`` 4 input
         channels, ``(4, 4)`` both, ``(1, None)`` a row, ``(1, 1, None, None)`` a kernel. None is the
         whole axis; axes left out are 1.
