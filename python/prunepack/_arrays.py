@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import ml_dtypes
 import numpy as np
@@ -91,29 +90,28 @@ def contiguous(array: Array) -> Array:
     return array.copy(order="C")
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A tensor as the kernels see it: contiguous bits, and what they mean."""
+def rows_columns(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Count the slices of the last axis, and their elements; (1, 1) for rank 0."""
+    return math.prod(shape[:-1]), shape[-1] if shape else 1
+
+
+class Weights(NamedTuple):
+    """A tensor as the kernels see it: contiguous bits, and what they mean.
+
+    Its rows are the slices of the last axis; rank 0 is one row of one column.
+    """
 
     bits: Array
     info: DtypeInfo
     shape: tuple[int, ...]
+    rows: int
+    columns: int
 
     @classmethod
     def of(cls, array: Array, argument: str) -> Weights:
         """Check the dtype of `array`; copy it only if it is not contiguous."""
         info = dtype_info(array.dtype, argument)
-        return cls(contiguous(array).view(info.bits), info, array.shape)
-
-    @property
-    def rows(self) -> int:
-        """The number of slices of the last axis; 1 for rank 0."""
-        return math.prod(self.shape[:-1])
-
-    @property
-    def columns(self) -> int:
-        """The length of the last axis; 1 for rank 0."""
-        return self.shape[-1] if self.shape else 1
+        return cls(contiguous(array).view(info.bits), info, array.shape, *rows_columns(array.shape))
 
     def empty_mask(self) -> npt.NDArray[np.uint8]:
         """Make room for a mask: each row starts on a byte."""

@@ -56,7 +56,7 @@ class Mask:
     def __init__(self, shape: tuple[int, ...], bits: npt.NDArray[np.uint8]) -> None:
         self._shape = checked_shape(shape)
         self._bits = checked_bits(self._shape, bits, "bits")
-        self._kept = int(_core.count_rows(self._bits).sum())
+        self._kept: int | None = None
 
     @classmethod
     def from_bool(cls, keep: ArrayLike) -> Mask:
@@ -85,13 +85,15 @@ class Mask:
     @property
     def kept(self) -> int:
         """How many weights are kept."""
+        if self._kept is None:
+            self._kept = int(_core.count_rows(self._bits).sum())
         return self._kept
 
     @property
     def sparsity(self) -> float:
         """The part of the weights that is pruned; 0 if there are none."""
         size = math.prod(self._shape)
-        return 1 - self._kept / size if size else 0.0
+        return 1 - self.kept / size if size else 0.0
 
     @property
     def nbytes(self) -> int:
@@ -123,7 +125,7 @@ class Mask:
         return Mask, (self._shape, self._bits)
 
     def __repr__(self) -> str:
-        return f"Mask(shape={self._shape}, kept={self._kept}, sparsity={self.sparsity:.3g})"
+        return f"Mask(shape={self._shape}, kept={self.kept}, sparsity={self.sparsity:.3g})"
 
 
 def prune_mask(

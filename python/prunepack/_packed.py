@@ -16,6 +16,7 @@ from ._arrays import (
     checked_out,
     empty_aligned,
     resolve_threads,
+    rows_columns,
 )
 from ._dtypes import dtype_info
 from ._masks import Mask, bool_array, checked_bits, checked_shape
@@ -82,8 +83,23 @@ class PackedTensor:
         counted = _offsets(self._mask)
         if row_offsets is not None:
             _check_offsets(row_offsets, counted)
-        self._row_offsets = _frozen(counted)
+        self._row_offsets: npt.NDArray[np.int64] | None = _frozen(counted)
         self._values = _frozen(_checked_values(values, self._dtype, int(counted[-1])))
+
+    @classmethod
+    def _of_parts(
+        cls,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        mask: npt.NDArray[np.uint8],
+        values: Array,
+    ) -> PackedTensor:
+        """Make one of parts that a kernel has just made, and that fit."""
+        packed = cls.__new__(cls)
+        packed._shape, packed._dtype = shape, dtype
+        packed._mask, packed._values = _frozen(mask), _frozen(values)
+        packed._row_offsets = None
+        return packed
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,6 +124,8 @@ class PackedTensor:
     @property
     def row_offsets(self) -> npt.NDArray[np.int64]:
         """Where each row's values start, and their total, read-only: shape (rows + 1,)."""
+        if self._row_offsets is None:
+            self._row_offsets = _frozen(_offsets(self._mask))
         return self._row_offsets
 
     @property
@@ -128,7 +146,8 @@ class PackedTensor:
     @property
     def nbytes(self) -> int:
         """The bytes of the mask, the values and the row offsets."""
-        return self._mask.nbytes + self._values.nbytes + self._row_offsets.nbytes
+        offsets = 8 * (self._mask.shape[0] + 1)
+        return int(self._mask.nbytes + self._values.nbytes + offsets)
 
     @property
     def bits_per_weight(self) -> float:
@@ -171,7 +190,7 @@ class PackedTensor:
             target if target is not None and in_place else empty_aligned(self._shape, self._dtype)
         )
         info = dtype_info(self._dtype, "dtype")
-        rows, columns = _rows_columns(self._shape)
+        rows, columns = rows_columns(self._shape)
         _core.unpack(
             self._mask,
             self._values.view(info.bits),
@@ -275,7 +294,9 @@ def pack(
         threads=resolve_threads(num_threads),
     )
     values.resize(kept, refcheck=False)
-    return PackedTensor(array.shape, weights.info.numpy, bits, values.view(weights.info.numpy))
+    return PackedTensor._of_parts(
+        array.shape, weights.info.numpy, bits, values.view(weights.info.numpy)
+    )
 
 
 def _given_bits(
@@ -287,10 +308,6 @@ def _given_bits(
         msg = f"mask must have the shape of w, {shape}, got {mask.shape}"
         raise ValueError(msg)
     return mask.bits
-
-
-def _rows_columns(shape: tuple[int, ...]) -> tuple[int, int]:
-    return math.prod(shape[:-1]), shape[-1] if shape else 1
 
 
 def _offsets(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

@@ -373,11 +373,12 @@ class Block:
 
 
 Pattern: TypeAlias = Unstructured | Threshold | NM | Block
+_PATTERNS = get_args(Pattern)
 
 
 def check_pattern(pattern: object) -> None:
     """Raise a TypeError if `pattern` is none."""
-    if not isinstance(pattern, get_args(Pattern)):
+    if not isinstance(pattern, _PATTERNS):
         msg = (
             f"pattern must be an Unstructured, Threshold, NM or Block, got {type(pattern).__name__}"
         )

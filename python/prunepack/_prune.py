@@ -105,5 +105,4 @@ def _apply(
 
 def _overlaps_badly(target: Array, bits: Array) -> bool:
     """Tell whether writing `target` would change weights not yet read: it is not `bits` itself."""
-    same = target.ctypes.data == bits.ctypes.data
-    return not same and np.may_share_memory(target, bits)
+    return np.may_share_memory(target, bits) and target.ctypes.data != bits.ctypes.data
