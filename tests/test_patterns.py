@@ -137,6 +137,20 @@ def test_threshold_is_a_magnitude(value: float) -> None:
         pp.Threshold(value)
 
 
+def test_threshold_of_minus_zero_is_zero() -> None:
+    assert repr(pp.Threshold(-0.0)) == repr(pp.Threshold(0.0))
+    w = np.array([0, 1e-45, -3], np.float32)
+    assert pp.prune_mask(w, pp.Threshold(-0.0)).to_bool().tolist() == [False, True, True]
+
+
+def test_integers_that_no_float_holds() -> None:
+    with pytest.raises(ValueError, match="sparsity must be from 0 to 1"):
+        pp.Unstructured(10**400)
+    with pytest.raises(ValueError, match="value must not be negative"):
+        pp.Threshold(-(10**400))
+    assert pp.Threshold(10**400) == pp.Threshold(np.inf)
+
+
 def test_threshold_is_a_number() -> None:
     with pytest.raises(TypeError, match="value must be a number"):
         pp.Threshold("0.1")  # type: ignore[arg-type]

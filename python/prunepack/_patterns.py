@@ -125,7 +125,8 @@ class Threshold:
     value: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", _real("value", self.value))
+        # -0.0 is no negative number, but its bits are no key: the sum is +0.0.
+        object.__setattr__(self, "value", _real("value", self.value) + 0.0)
         if not self.value >= 0:
             msg = f"value must not be negative or NaN, got {self.value}"
             raise ValueError(msg)
@@ -403,7 +404,10 @@ def _real(argument: str, value: Any) -> float:
     if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
         msg = f"{argument} must be a number, got {type(value).__name__}"
         raise TypeError(msg)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # an int that no float holds
+        return math.inf if value > 0 else -math.inf
 
 
 def _integer(argument: str, value: Any) -> int:
