@@ -94,6 +94,25 @@ def test_what_an_npz_cannot_hold(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_longer_than_a_zip_archive_can_say(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    longest = "a" * (65_535 - len(".npy"))
+    save_file({longest: np.ones(2)}, path)
+    assert list(load_file(path)) == [longest]
+    with pytest.raises(ValueError, match=r"at most 65535 bytes in an [.]npz file, got 65536"):
+        save_file({longest + "a": np.ones(2)}, path)
+    assert list(load_file(path)) == [longest]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".npy"])
+@pytest.mark.parametrize("name", [1, b"w", None])
+def test_names_are_strings(suffix: str, name: Any, tmp_path: Path) -> None:
+    for tensor in (np.ones(2), pack(np.ones(2))):
+        with pytest.raises(TypeError, match="tensors must map names to arrays, got"):
+            save_file({name: tensor}, tmp_path / f"m{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", w=np.array([print], dtype=object))
     with pytest.raises(ValueError, match=r"dtype must be bool, .*, got object"):

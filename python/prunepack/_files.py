@@ -445,6 +445,11 @@ def load_file(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def _as_tensor(tensor: Tensor | ArrayLike, name: str) -> Tensor:
+    if not isinstance(name, str):
+        msg = (
+            f"tensors must map names to arrays, got {type(name).__name__} {shown(name)} for a name"
+        )
+        raise TypeError(msg)
     if isinstance(tensor, PackedTensor | RawTensor):
         return tensor
     return as_array(tensor, f"tensors[{name!r}]")

@@ -29,6 +29,7 @@ from ._strict_json import Object, parse, shown
 MANIFEST = "prunepack.json"
 VERSION = 1
 _MANIFEST_LIMIT = 100_000_000
+_NAME_LIMIT = 65_535  # a zip archive counts the bytes of a member's name in 16 bits
 _BEST_DEFLATION = 1032  # 258 bytes in two bits: deflate can do no better
 
 
@@ -282,4 +283,11 @@ def _check_storable(entries: Mapping[str, Entry]) -> None:
             raise TypeError(msg)
         if "\0" in name:
             msg = f"tensor name must hold no NUL in an .npz file, got {shown(name)}"
+            raise ValueError(msg)
+        nbytes = len(f"{name}.npy".encode())
+        if nbytes > _NAME_LIMIT:
+            msg = (
+                f"tensor name and .npy must have at most {_NAME_LIMIT} bytes in an .npz file,"
+                f" got {nbytes}: {shown(name)}"
+            )
             raise ValueError(msg)
