@@ -139,6 +139,12 @@ def test_dlpack_on_another_device() -> None:
         pp.prune(tensor, HALF)
 
 
+@pytest.mark.parametrize("device", [(), 3, None, (1, 0, 0)])
+def test_dlpack_device_that_is_none(device: Any) -> None:
+    with pytest.raises(TypeError, match="w must have a DLPack device of type and id, got"):
+        pp.prune(Tensor(W, device), HALF)
+
+
 def test_dlpack_of_another_dtype() -> None:
     tensor: Any = Tensor(np.ones((2, 4), np.int64))
     with pytest.raises(TypeError, match=r"w must have one of the dtypes .*, got int64"):

@@ -59,6 +59,9 @@ def as_array(source: ArrayLike, argument: str) -> Array:
 
 def _from_dlpack(source: SupportsDlpack, argument: str) -> Array:
     device = source.__dlpack_device__()
+    if not (isinstance(device, tuple) and len(device) == 2):
+        msg = f"{argument} must have a DLPack device of type and id, got {device!r}"
+        raise TypeError(msg)
     if device[0] != _DLPACK_CPU:
         msg = f"{argument} must be in CPU memory, got DLPack device {tuple(device)}; copy it first"
         raise ValueError(msg)
