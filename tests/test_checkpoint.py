@@ -210,6 +210,25 @@ def test_include_that_matches_nothing_is_an_error(tmp_path: Path, path: Path) ->
     assert not out.exists()
 
 
+@pytest.mark.parametrize("argument", ["include", "exclude"])
+def test_globs_are_not_one_string(tmp_path: Path, path: Path, argument: str) -> None:
+    globs: Any = {argument: "*"}
+    message = rf"{argument} must be an iterable of globs, got a str; write \['\*'\]"
+    for call in (pp.prune_file, pp.pack_file, pp.verify_file):
+        words = (path,) if call is pp.verify_file else (path, tmp_path / "out.npz")
+        more = () if call is pp.pack_file else (pp.NM(3, 4),)
+        with pytest.raises(TypeError, match=message):
+            call(*words, *more, **globs)
+
+
+def test_what_is_no_pattern_is_told_before_any_tensor(tmp_path: Path, path: Path) -> None:
+    nothing: Any = None
+    with pytest.raises(TypeError, match=r"^pattern must be an Unstructured"):
+        pp.prune_file(path, tmp_path / "out.npz", nothing)
+    with pytest.raises(TypeError, match=r"^pattern must be an Unstructured"):
+        pp.verify_file(path, nothing)
+
+
 def test_exclude_that_matches_nothing_is_noted(tmp_path: Path, path: Path) -> None:
     out = tmp_path / "out.safetensors"
     report = pp.prune_file(path, out, pp.NM(3, 4), exclude=["lm_head*"])

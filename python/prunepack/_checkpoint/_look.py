@@ -9,6 +9,7 @@ import numpy as np
 from .._dtypes import is_prunable
 from .._files import open_file
 from .._packed import PackedTensor
+from .._patterns import check_pattern
 from .._verify import verify
 from ._reports import InspectReport, TensorFound, TensorVerified, VerifyReport
 from ._selection import Selection
@@ -51,6 +52,17 @@ def inspect_file(
         If the file does not hold what its format requires.
     OSError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prunepack as pp
+    >>> folder = getfixture("tmp_path")
+    >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
+    >>> pp.save_file({"fc.weight": pp.pack(w)}, folder / "model.safetensors")
+    >>> found = pp.inspect_file(folder / "model.safetensors").tensors[0]
+    >>> found.name, found.packed, found.sparsity, found.pattern
+    ('fc.weight', True, 0.75, '3:4')
     """
     source = source_path(path)
     with open_file(source) as file:
@@ -119,9 +131,20 @@ def verify_file(
         If no tensor is to be checked, or the pattern does not fit one.
     OSError
         If the file cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prunepack as pp
+    >>> folder = getfixture("tmp_path")
+    >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
+    >>> pp.save_file({"fc.weight": w}, folder / "model.safetensors")
+    >>> pp.verify_file(folder / "model.safetensors", pp.NM(3, 4)).ok
+    True
     """
+    check_pattern(pattern)
     source = source_path(path)
-    selection = Selection(tuple(include), tuple(exclude), min_size, min_rank)
+    selection = Selection.of(include, exclude, min_size, min_rank)
     with open_file(source) as file:
         selection.unmatched(file.names)
         infos = {name: file.info(name) for name in file.names}

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._files import create_file, open_file
 from .._packed import PackedTensor
+from .._patterns import check_pattern
 from ._jobs import Job, Pack, Prune, Step, Unpack
 from ._reports import FileReport, TensorReport
 from ._selection import Selection
@@ -95,7 +96,8 @@ def prune_file(
     >>> sorted((t.name, t.action, t.sparsity) for t in report.tensors)
     [('fc.bias', 'unchanged', None), ('fc.weight', 'pruned', 0.75)]
     """
-    selection = Selection(tuple(include), tuple(exclude), min_size, min_rank)
+    check_pattern(pattern)
+    selection = Selection.of(include, exclude, min_size, min_rank)
     job = Prune(pattern, selection, packed, even_if_larger, num_threads)
     return _rewrite(src, dst, job, progress)
 
@@ -145,8 +147,19 @@ def pack_file(
     -----
     In a tensor that is packed, -0.0 counts as zero and comes back as +0.0; no other weight
     changes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prunepack as pp
+    >>> folder = getfixture("tmp_path")
+    >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
+    >>> pp.save_file({"fc.weight": w}, folder / "model.safetensors")
+    >>> report = pp.pack_file(folder / "model.safetensors", folder / "packed.safetensors")
+    >>> [(t.name, t.action, t.sparsity) for t in report.tensors]
+    [('fc.weight', 'packed', 0.75)]
     """
-    selection = Selection(tuple(include), tuple(exclude), min_size, min_rank)
+    selection = Selection.of(include, exclude, min_size, min_rank)
     return _rewrite(src, dst, Pack(selection, even_if_larger, num_threads), progress)
 
 
@@ -179,6 +192,17 @@ def unpack_file(
         If `src` does not hold what its format requires.
     OSError
         If a file cannot be read or written. `dst` is then as it was.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prunepack as pp
+    >>> folder = getfixture("tmp_path")
+    >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
+    >>> pp.save_file({"fc.weight": pp.pack(w)}, folder / "model.safetensors")
+    >>> report = pp.unpack_file(folder / "model.safetensors", folder / "dense.safetensors")
+    >>> [(t.name, t.action, t.sparsity) for t in report.tensors]
+    [('fc.weight', 'unpacked', 0.75)]
     """
     return _rewrite(src, dst, Unpack(Selection(), num_threads), progress)
 

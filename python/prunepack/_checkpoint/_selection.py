@@ -32,6 +32,23 @@ class Selection:
     min_size: int = 2048
     min_rank: int = 2
 
+    @classmethod
+    def of(
+        cls, include: Iterable[str], exclude: Iterable[str], min_size: int, min_rank: int
+    ) -> Selection:
+        """Check what a caller gave.
+
+        Raises
+        ------
+        TypeError
+            If a single string stands where globs should: it would count letter by letter.
+        """
+        for argument, globs in (("include", include), ("exclude", exclude)):
+            if isinstance(globs, str):
+                msg = f"{argument} must be an iterable of globs, got a str; write [{globs!r}]"
+                raise TypeError(msg)
+        return cls(tuple(include), tuple(exclude), min_size, min_rank)
+
     def why_not(self, name: str, info: TensorInfo) -> str | None:
         """Say why a tensor is to be left alone, or None if it is to be worked on."""
         if self.include and not _any_match(name, self.include):
