@@ -538,6 +538,41 @@ def test_progress_is_not_shown_when_not_wanted(folder: Path, option: str) -> Non
     assert on_a_terminal(folder, *words)[1] == ""
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams(folder: Path, closed: str) -> None:
+    def status(words: str) -> int:
+        line = f"{' '.join(COMMAND)} {words} {closed}"
+        done = subprocess.run(line, shell=True, check=False, cwd=folder, capture_output=True)
+        assert b"Traceback" not in done.stderr
+        return done.returncode
+
+    assert status("inspect small.safetensors") == 0
+    assert status("inspect small.safetensors --json") == 0
+    assert status("inspect") == 2
+
+
+@pytest.mark.usefixtures("folder")
+def test_packed_tensors_without_elements(capsys: pytest.CaptureFixture[str]) -> None:
+    pp.save_file({"empty.weight": np.zeros((0, 8), np.float32)}, "empty.safetensors")
+    options = ["--sparsity", "0.5", "--min-size", "0", "--even-if-larger"]
+    assert main(["prune", "empty.safetensors", "out.safetensors", *options]) == 0
+    assert "pruned and packed" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_numbers_of_any_length(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["layer." + digits for digits in ("9", "010", "1" * 5000)]
+    w = np.ones(2, np.float32)
+    pp.save_file(dict.fromkeys(reversed(names), w), "digits.safetensors")
+    assert main(["inspect", "digits.safetensors"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = [line.split()[0] for line in lines if line.startswith("layer.")]
+    assert found == ["layer.9", "layer.010", "layer."]  # the last one goes on below
+    for words in (["--nm", f"1:{'9' * 5000}"], ["--block", f"{'9' * 5000}x1"]):
+        assert main(["prune", "small.safetensors", "out.safetensors", *words]) == 2
+        assert " must be " in capsys.readouterr().err
+
+
 def test_python_dash_m_and_the_script_are_the_same(folder: Path) -> None:
     script = Path(sys.executable).with_name("prunepack")
     for command in (COMMAND, (str(script),)):

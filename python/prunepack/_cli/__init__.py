@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._commands import COMMANDS
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command line is wrong, 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     _print_anything()
     target = None
     try:
@@ -107,6 +109,13 @@ def _clean_exit_when_terminated() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _open_closed_streams() -> None:
+    """Print into nothing where the caller closed a stream: Python then has None in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  # to the end
 
 
 def _print_anything() -> None:

@@ -10,6 +10,8 @@ from .._patterns import NM, Block, Threshold, Unstructured
 if TYPE_CHECKING:
     from .._patterns import Pattern
 
+MOST_DIGITS = 1000  # int() refuses thousands of them, with a message of its own
+
 PATTERN_OPTIONS = ("--sparsity", "--nm", "--block", "--threshold")
 
 
@@ -43,7 +45,7 @@ def threshold(text: str) -> float:
 def zeros_of(text: str) -> tuple[int, int]:
     """Read ``3:4``: three zeros in every four weights."""
     n, separator, m = text.partition(":")
-    if not (separator and n.isdecimal() and m.isdecimal()):
+    if not (separator and _is_natural(n) and _is_natural(m)):
         msg = f"must be N:M, with N zeros in every M weights, such as 3:4, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return int(n), int(m)
@@ -52,7 +54,7 @@ def zeros_of(text: str) -> tuple[int, int]:
 def tile(text: str) -> tuple[int | None, ...]:
     """Read ``4x1``, where ``*`` is a whole axis."""
     sides = text.lower().split("x")
-    if not all(side == "*" or (side.isdecimal() and int(side) > 0) for side in sides):
+    if not all(side == "*" or (_is_natural(side) and int(side) > 0) for side in sides):
         msg = f"must be the sides of a tile, such as 4x1, or 1x* for a row, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return tuple(None if side == "*" else int(side) for side in sides)
@@ -61,7 +63,7 @@ def tile(text: str) -> tuple[int | None, ...]:
 def at_least(least: int, text: str) -> int:
     """Read an integer that is no smaller than `least`."""
     digits = text.replace(",", "").replace("_", "")
-    if not digits.isdecimal() or int(digits) < least:
+    if not _is_natural(digits) or int(digits) < least:
         msg = f"must be an integer that is at least {least}, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return int(digits)
@@ -114,3 +116,7 @@ def _check_one_pattern(options: argparse.Namespace) -> None:
     if options.scope is not None and given != ["--sparsity"]:
         msg = f"--scope goes with --sparsity alone, not with {given[-1]}"
         raise ValueError(msg)
+
+
+def _is_natural(text: str) -> bool:
+    return text.isdecimal() and len(text) <= MOST_DIGITS

@@ -118,7 +118,7 @@ def _figures(tensors: Iterable[TensorReport], before: int, after: int) -> list[s
 
 
 def _closing_lines(report: FileReport) -> Iterable[str]:
-    if any(t.packed for t in report.tensors):
+    if report.model_bytes and any(t.packed for t in report.tensors):
         over = report.bytes_after / report.model_bytes - 1
         yield (
             f"{_text.in_bytes(report.model_bytes)} predicted by b(1-s)+1 bits a weight;"

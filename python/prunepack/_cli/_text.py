@@ -52,8 +52,9 @@ def printable(name: str) -> str:
 
 def numbers_in_order(name: str) -> list[tuple[int, str]]:
     """Return a sort key under which layer 10 comes after layer 9."""
-    parts = re.split(r"(\d+)", name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    # Of two numbers the longer is the larger; int() would refuse one of thousands of digits.
+    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    return [(len(part) if index % 2 else -1, part) for index, part in enumerate(parts)]
 
 
 def broken_at_dots(name: str, width: int) -> str:
