@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from ._packed import PackedTensor
 from ._patterns import NM, Block, Pattern, Threshold, Unstructured, check_pattern
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
+
+Index: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def _(pattern: NM, dense: Array) -> Verification:
     zeros = sizes[:, np.newaxis] - kept
     broken = zeros < needed[:, np.newaxis]
 
-    def first(where: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+    def first(where: Index) -> tuple[Index, str]:
         o, group, i = where
         flat = (o * length + int(starts[group])) * inner + i
         return _index(flat, dense.shape), _shortage(zeros[where], sizes[group], needed[group])
@@ -126,7 +130,7 @@ def _(pattern: Unstructured, dense: Array) -> Verification:
     needed = pattern._pruned(dense.size, populations)
     zeros = size - np.count_nonzero(_nonzero(dense).reshape(populations, size), axis=1)
 
-    def first(where: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+    def first(where: Index) -> tuple[Index, str]:
         return _index(where[0] * size, dense.shape), _shortage(zeros[where], size, needed)
 
     return _verification(pattern, np.asarray(zeros < needed), first)
@@ -136,7 +140,7 @@ def _(pattern: Unstructured, dense: Array) -> Verification:
 def _(pattern: Threshold, dense: Array) -> Verification:
     broken = _nonzero(dense) & ~prune_mask(dense, pattern).to_bool()
 
-    def first(where: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+    def first(where: Index) -> tuple[Index, str]:
         return where, f"the weight is {dense[where]}"
 
     return _verification(pattern, broken, first)
@@ -153,7 +157,7 @@ def _(pattern: Block, dense: Array) -> Verification:
     zero_tiles = int(nonzero.size - np.count_nonzero(nonzero))
     needed = pattern._pruned(dense.shape, tile)
 
-    def first(where: tuple[int, ...]) -> tuple[tuple[int, ...], str]:  # noqa: ARG001
+    def first(where: Index) -> tuple[Index, str]:  # noqa: ARG001
         tiles = "tile" if zero_tiles == 1 else "tiles"
         return (0,) * dense.ndim, f"{zero_tiles} {tiles} of {nonzero.size} zero, {needed} needed"
 
@@ -164,13 +168,14 @@ def _nonzero(dense: Array) -> npt.NDArray[np.bool_]:
     return prune_mask(dense, Threshold(0.0)).to_bool()
 
 
-def _verification(pattern: Pattern, broken: npt.NDArray[np.bool_], first: object) -> Verification:
+def _verification(
+    pattern: Pattern, broken: npt.NDArray[np.bool_], first: Callable[[Index], tuple[Index, str]]
+) -> Verification:
     count = int(np.count_nonzero(broken))
     if count == 0:
         message = f"all {broken.size} groups obey {pattern}"
         return Verification(pattern, broken.size, 0, None, message)
     where = tuple(int(i) for i in np.unravel_index(int(np.argmax(broken)), broken.shape))
-    assert callable(first)
     index, shortage = first(where)
     groups = "group breaks" if broken.size == 1 else "groups break"
     message = f"{count} of {broken.size} {groups} {pattern}; the first at {index}: {shortage}"
