@@ -104,6 +104,17 @@ def test_a_name_longer_than_a_zip_archive_can_say(tmp_path: Path) -> None:
     assert list(load_file(path)) == [longest]
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_plain_tensors_named_like_parts_stay_plain(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"m{suffix}"
+    for parts in (("shape", "bitmask"), ("shape", "bitmask", "compressed", "row_offsets")):
+        tensors = {f"x.{part}": np.arange(2) for part in parts}
+        save_file(tensors, path)
+        loaded = load_file(path)
+        assert loaded.keys() == tensors.keys()
+        assert all(same(loaded[name], tensors[name]) for name in tensors)
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".npy"])
 @pytest.mark.parametrize("name", [1, b"w", None])
 def test_names_are_strings(suffix: str, name: Any, tmp_path: Path) -> None:

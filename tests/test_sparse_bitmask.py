@@ -14,6 +14,7 @@ import safetensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
+from safetensors import numpy as library
 
 from prunepack import PackedTensor, pack
 from prunepack._dtypes import DTYPES
@@ -147,7 +148,7 @@ def test_shape_may_be_of_any_integers(dtype: type[np.generic], tmp_path: Path) -
         "fc.bitmask": np.array([[4]], np.uint8),
         "fc.row_offsets": np.zeros(1, np.int64),
     }
-    save_file(parts, path)
+    library.save_file(parts, path)
     tensor = load_file(path)["fc.weight"]
     assert isinstance(tensor, PackedTensor)
     assert tensor.to_dense().tolist() == [[0, 0, 1, 0, 0, 0, 0, 0]]
@@ -161,7 +162,7 @@ def test_row_offsets_of_three_dimensions_are_not_looked_at(tmp_path: Path) -> No
         "fc.bitmask": np.array([[[4]]], np.uint8),
         "fc.row_offsets": np.array([[99]]),
     }
-    save_file(parts, path)
+    library.save_file(parts, path)
     assert isinstance(load_file(path)["fc.weight"], PackedTensor)
 
 

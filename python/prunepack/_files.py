@@ -28,6 +28,7 @@ from ._sparse_bitmask import (
     dense_shape,
     describe,
     find_packed,
+    look_packed,
     planned_parts,
     prefix_of,
     read_packed,
@@ -268,7 +269,7 @@ def create_file(
     kept_metadata = {key: text for key, text in (metadata or {}).items() if key != METADATA_KEY}
     if not describe_packed:
         _check_are_weights(origins)
-    elif origins:
+    elif origins or look_packed(entries):
         kept_metadata[METADATA_KEY] = describe(origins)
     with _format_of(path).write(os.fspath(path), entries, kept_metadata) as writer:
         yield TensorFileWriter(writer, tensors, origins)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -100,6 +100,11 @@ def describe(origins: Mapping[str, Origin]) -> str:
     packed = {name: origin._asdict() for name, origin in origins.items()}
     tree = {"version": VERSION, "packed": packed}
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
+
+
+def look_packed(names: Iterable[str]) -> bool:
+    """Tell whether a reader would take some of these names for parts, if no metadata said no."""
+    return bool(_recognised(tuple(names)))
 
 
 def _mask_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
