@@ -388,3 +388,8 @@ def test_constructor_refuses_other_dtypes(changed: dict[str, Any], message: str)
 def test_mask_must_fit(mask: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         pp.pack(np.ones((2, 4), np.float32), mask)
+
+
+def test_to_mask_keeps_what_is_stored() -> None:
+    w = np.array([[0.0, -0.0, 3.0], [np.nan, 0.0, 1.0]], dtype=np.float32)
+    assert pp.pack(w).to_mask().to_bool().tolist() == [[False, False, True], [True, False, True]]

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <new>
 
 #include "chunks.h"
 #include "flat_mask.h"
@@ -25,19 +26,40 @@ class Places {
  public:
   // The first of `count` places for task `i`.
   std::size_t take(std::size_t i, std::size_t count) {
-    for (std::size_t turn; (turn = turn_.load(std::memory_order_acquire)) != i;) turn_.wait(turn);
+    for (std::size_t turn; (turn = turn_.load(std::memory_order_acquire)) != i;) {
+      if (turn == kAbandoned) throw std::bad_alloc();
+      turn_.wait(turn);
+    }
     const std::size_t first = taken_;
     taken_ += count;
-    turn_.store(i + 1, std::memory_order_release);
+    std::size_t mine = i;
+    turn_.compare_exchange_strong(mine, i + 1, std::memory_order_release);
     turn_.notify_all();
     return first;
+  }
+  // Lets nobody wait for a task that will not come.
+  void abandon() {
+    turn_.store(kAbandoned, std::memory_order_release);
+    turn_.notify_all();
   }
   std::size_t taken() const { return taken_; }
 
  private:
+  static constexpr std::size_t kAbandoned = ~std::size_t{0};
+
   std::atomic<std::size_t> turn_ = 0;
   std::size_t taken_ = 0;  // belongs to the task whose turn it is
 };
+
+// Room for a chunk. Without memory for it, the others are let go.
+Scratch<std::uint8_t> room_for_chunk(std::size_t bytes, Places& places) {
+  try {
+    return Scratch<std::uint8_t>(bytes);
+  } catch (const std::bad_alloc&) {
+    places.abandon();
+    throw;
+  }
+}
 
 void intersect(std::uint8_t* mask, const std::uint8_t* other, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; ++i) mask[i] &= other[i];
@@ -107,7 +129,7 @@ std::size_t pack(const Kernels& kernels, const Weights& weights, const std::uint
     for_chunks(
         weights.count(), bytes, 64, threads,
         [&](std::size_t first, std::size_t count) {
-          Scratch<std::uint8_t> packed(chunk * bytes);
+          Scratch<std::uint8_t> packed = room_for_chunk(chunk * bytes, places);
           const std::size_t here = packer.pack(data + first * bytes, given_from(first), count,
                                                bits + first / 8, packed.get());
           const std::size_t place = places.take(first / chunk, here);
