@@ -86,9 +86,14 @@ def _capsule(source: SupportsDlpack) -> object:
         return source.__dlpack__()
 
 
+def lies_as_kernels_need(array: Array) -> bool:
+    """Tell whether the kernels can read and write `array` where it is."""
+    return array.flags.c_contiguous and array.flags.aligned
+
+
 def contiguous(array: Array) -> Array:
     """Return `array` itself if the kernels can read it where it lies, else a copy."""
-    if array.flags.c_contiguous and array.flags.aligned:
+    if lies_as_kernels_need(array):
         return array
     return array.copy(order="C")
 

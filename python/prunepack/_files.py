@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol, TypeAlias, final
 
 import numpy as np
 
 from ._arrays import ArrayLike, as_array
+from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, RawTensor, code_of
 from ._npy import NpyFile, npy_writer
 from ._npz import NpzFile, npz_writer
@@ -156,7 +156,7 @@ def open_file(path: str | os.PathLike[str]) -> TensorFile:
 
 
 @final
-class TensorFile:
+class TensorFile(ClosesItself):
     """An open file of packed and dense tensors.
 
     Attributes
@@ -176,17 +176,6 @@ class TensorFile:
         self.names = self._logical_names()
         self._known_names = frozenset(self.names)
         self.metadata = {key: text for key, text in store.metadata.items() if key != METADATA_KEY}
-
-    def __enter__(self) -> TensorFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

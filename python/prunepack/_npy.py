@@ -8,13 +8,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, NamedTuple, final
 
 import numpy as np
 from numpy.lib import format as npy
 
 from ._atomic import replacing
+from ._closing import ClosesItself
 from ._entries import CODES, Entry, Plan, RawTensor, checked_nbytes
 from ._errors import FormatError
 from ._strict_json import shown
@@ -25,7 +25,7 @@ NATIVE_DTYPES = frozenset(dtype for dtype in CODES if dtype.isbuiltin == 1)
 
 
 @final
-class NpyFile:
+class NpyFile(ClosesItself):
     """A ``.npy`` file as a store of one array, named after the file."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -37,17 +37,6 @@ class NpyFile:
             self._size = os.fstat(self._file.fileno()).st_size
             self._entry = read_header(self._file, self._size, self.path).entry
             self._resources = stack.pop_all()
-
-    def __enter__(self) -> NpyFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __contains__(self, name: object) -> bool:
         return name in self.names

@@ -15,12 +15,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, final
 
 import numpy as np
 
 from ._atomic import replacing
+from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, Plan, RawTensor
 from ._errors import FormatError
 from ._npy import NATIVE_DTYPES, read_array, read_header, write_array
@@ -37,7 +37,7 @@ _BEST_DEFLATION = 1032  # 258 bytes in two bits: deflate can do no better
 
 
 @final
-class NpzFile:
+class NpzFile(ClosesItself):
     """A ``.npz`` archive, read member by member; nothing in it is ever unpickled.
 
     Attributes
@@ -63,17 +63,6 @@ class NpzFile:
             self.names = tuple(self._members)
             self.metadata, self._dtypes = self._read_manifest(manifest)
             self._resources = stack.pop_all()
-
-    def __enter__(self) -> NpzFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __contains__(self, name: object) -> bool:
         return name in self._members

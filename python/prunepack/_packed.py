@@ -15,6 +15,7 @@ from ._arrays import (
     as_array,
     checked_out,
     empty_aligned,
+    lies_as_kernels_need,
     resolve_threads,
     rows_columns,
 )
@@ -181,8 +182,7 @@ class PackedTensor:
         target = None if out is None else checked_out(out, self._shape, self._dtype)
         in_place = (
             target is not None
-            and target.flags.c_contiguous
-            and target.flags.aligned
+            and lies_as_kernels_need(target)
             and not np.may_share_memory(target, self._values)
             and not np.may_share_memory(target, self._mask)
         )

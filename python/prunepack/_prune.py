@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _core
-from ._arrays import Array, ArrayLike, Weights, as_array, checked_out, resolve_threads
+from ._arrays import (
+    Array,
+    ArrayLike,
+    Weights,
+    as_array,
+    checked_out,
+    lies_as_kernels_need,
+    resolve_threads,
+)
 from ._masks import mask_bits
 from ._patterns import Pattern, check_pattern
 
@@ -84,8 +92,11 @@ def prune(
 def _apply(
     weights: Weights, mask: npt.NDArray[np.uint8], target: Array | None, threads: int
 ) -> Array:
-    in_place = target is not None and target.flags.c_contiguous and target.flags.aligned
-    if target is not None and in_place and not _overlaps_badly(target, weights.bits):
+    if (
+        target is not None
+        and lies_as_kernels_need(target)
+        and not _overlaps_badly(target, weights.bits)
+    ):
         pruned = target
     else:
         pruned = np.empty(weights.shape, dtype=weights.info.numpy)

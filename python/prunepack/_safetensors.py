@@ -7,11 +7,11 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, final
 
 import numpy as np
 
+from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, RawTensor, checked_nbytes
 from ._errors import FormatError
 from ._strict_json import Object, parse, shown
@@ -21,7 +21,7 @@ _PLAUSIBLE_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,31}")
 
 
 @final
-class SafetensorsFile:
+class SafetensorsFile(ClosesItself):
     """A safetensors file, mapped into memory and checked before anything is handed out.
 
     Opening reads the header alone and verifies all of it; tensors are read-only views of the
@@ -61,17 +61,6 @@ class SafetensorsFile:
             header, len(self._map) - self._data, self.path
         )
         self.names = tuple(self._entries)
-
-    def __enter__(self) -> SafetensorsFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
