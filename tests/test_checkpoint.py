@@ -71,8 +71,8 @@ def by_name(report: Any) -> dict[str, Any]:
 def test_pruned_and_unpacked_is_the_reference(
     tmp_path: Path, path: Path, model: Tensors, pattern: pp.Pattern
 ) -> None:
-    report = pp.prune_file(path, tmp_path / "packed.safetensors", pattern)
-    pp.unpack_file(tmp_path / "packed.safetensors", tmp_path / "dense.safetensors")
+    report = pp.prune_checkpoint(path, tmp_path / "packed.safetensors", pattern)
+    pp.unpack_checkpoint(tmp_path / "packed.safetensors", tmp_path / "dense.safetensors")
 
     assert_same(dense_of(tmp_path / "packed.safetensors"), pruned(model, pattern))
     assert_same(dense_of(tmp_path / "dense.safetensors"), pruned(model, pattern))
@@ -88,8 +88,8 @@ def test_any_format_becomes_any_other(
     tmp_path: Path, model: Tensors, before: str, after: str
 ) -> None:
     pp.save_file(model, tmp_path / f"model{before}")
-    pp.prune_file(tmp_path / f"model{before}", tmp_path / f"packed{after}", pp.NM(2, 4))
-    pp.unpack_file(tmp_path / f"packed{after}", tmp_path / f"dense{before}")
+    pp.prune_checkpoint(tmp_path / f"model{before}", tmp_path / f"packed{after}", pp.NM(2, 4))
+    pp.unpack_checkpoint(tmp_path / f"packed{after}", tmp_path / f"dense{before}")
     assert_same(dense_of(tmp_path / f"dense{before}"), pruned(model, pp.NM(2, 4)))
 
 
@@ -97,7 +97,7 @@ def test_dense_format_is_read_by_the_safetensors_library(
     tmp_path: Path, path: Path, model: Tensors
 ) -> None:
     out = tmp_path / "dense.safetensors"
-    report = pp.prune_file(path, out, pp.NM(2, 4), packed=False)
+    report = pp.prune_checkpoint(path, out, pp.NM(2, 4), packed=False)
     assert not any(t.packed for t in report.tensors)
     expected = pruned(model, pp.NM(2, 4))
     with safe_open(out, framework="numpy") as file:
@@ -107,42 +107,42 @@ def test_dense_format_is_read_by_the_safetensors_library(
 
 
 def test_metadata_and_pattern_are_kept(tmp_path: Path, path: Path) -> None:
-    pp.prune_file(path, tmp_path / "out.safetensors", pp.NM(3, 4))
+    pp.prune_checkpoint(path, tmp_path / "out.safetensors", pp.NM(3, 4))
     with safe_open(tmp_path / "out.safetensors", framework="numpy") as file:
         assert file.metadata()["format"] == "pt"
-    found = by_name(pp.inspect_file(tmp_path / "out.safetensors"))
+    found = by_name(pp.inspect_checkpoint(tmp_path / "out.safetensors"))
     assert found["head"].recorded == "3:4 (75 % sparse)"
     assert found["layers.0.bias"].recorded is None
 
 
 def test_a_file_can_be_pruned_in_place(path: Path, model: Tensors) -> None:
-    pp.prune_file(path, path, pp.Unstructured(0.75))
+    pp.prune_checkpoint(path, path, pp.Unstructured(0.75), in_place=True)
     assert_same(dense_of(path), pruned(model, pp.Unstructured(0.75)))
 
 
 def test_packed_tensors_are_pruned_again(tmp_path: Path, path: Path, model: Tensors) -> None:
-    pp.prune_file(path, tmp_path / "half.safetensors", pp.Unstructured(0.5))
-    report = pp.prune_file(tmp_path / "half.safetensors", path, pp.Unstructured(0.75))
+    pp.prune_checkpoint(path, tmp_path / "half.safetensors", pp.Unstructured(0.5))
+    report = pp.prune_checkpoint(tmp_path / "half.safetensors", path, pp.Unstructured(0.75))
     assert_same(dense_of(path), pruned(model, pp.Unstructured(0.75)))
     assert by_name(report)["head"].bytes_before < 40 * 80 * 4
 
 
 def test_packed_tensors_that_are_not_selected_stay_packed(tmp_path: Path, path: Path) -> None:
     half = tmp_path / "half.safetensors"
-    pp.prune_file(path, half, pp.Unstructured(0.5))
-    report = by_name(pp.prune_file(half, path, pp.NM(3, 4), include=["head"]))
+    pp.prune_checkpoint(path, half, pp.Unstructured(0.5))
+    report = by_name(pp.prune_checkpoint(half, path, pp.NM(3, 4), include=["head"]))
     before, after = pp.load_file(half), pp.load_file(path)
     assert report["layers.2.weight"].action == "unchanged"
     assert isinstance(after["layers.2.weight"], pp.PackedTensor)
     assert after["layers.2.weight"] == before["layers.2.weight"]
-    assert by_name(pp.inspect_file(path))["layers.2.weight"].recorded == "unstructured 50 %"
+    assert by_name(pp.inspect_checkpoint(path))["layers.2.weight"].recorded == "unstructured 50 %"
 
 
 def test_dense_format_leaves_nothing_packed(tmp_path: Path, path: Path, model: Tensors) -> None:
     half = tmp_path / "half.safetensors"
-    pp.prune_file(path, half, pp.Unstructured(0.5))
-    pp.prune_file(half, path, pp.Unstructured(0.75), include=["head"], packed=False)
-    assert not any(t.packed for t in pp.inspect_file(path).tensors)
+    pp.prune_checkpoint(path, half, pp.Unstructured(0.5))
+    pp.prune_checkpoint(half, path, pp.Unstructured(0.75), include=["head"], packed=False)
+    assert not any(t.packed for t in pp.inspect_checkpoint(path).tensors)
     expected = pruned(model, pp.Unstructured(0.5)) | pruned(
         {"head": model["head"]}, pp.Unstructured(0.75)
     )
@@ -153,7 +153,7 @@ def test_unknown_dtypes_pass_through(tmp_path: Path) -> None:
     raw = RawTensor("F4", (64, 64), np.arange(2048, dtype=np.uint8))
     weights = np.ones((64, 64), np.float32)
     pp.save_file({"raw": raw, "w": weights}, tmp_path / "in.safetensors")
-    report = pp.prune_file(tmp_path / "in.safetensors", tmp_path / "out.safetensors", pp.NM(3, 4))
+    report = pp.prune_checkpoint(tmp_path / "in.safetensors", tmp_path / "out.safetensors", pp.NM(3, 4))
     found = pp.load_file(tmp_path / "out.safetensors")["raw"]
     assert isinstance(found, RawTensor)
     assert (found.dtype, found.shape) == ("F4", (64, 64))
@@ -186,13 +186,13 @@ def test_selection(
     tmp_path: Path, path: Path, model: Tensors, options: dict[str, Any], names: tuple[str, ...]
 ) -> None:
     out = tmp_path / "out.safetensors"
-    report = pp.prune_file(path, out, pp.NM(3, 4), **options)
+    report = pp.prune_checkpoint(path, out, pp.NM(3, 4), **options)
     assert {t.name for t in report.tensors if t.action == "pruned"} == set(names)
     assert_same(dense_of(out), pruned(model, pp.NM(3, 4), names))
 
 
 def test_reasons_to_leave_a_tensor_alone(tmp_path: Path, path: Path) -> None:
-    report = pp.prune_file(path, tmp_path / "out.safetensors", pp.NM(3, 4), exclude=["head"])
+    report = pp.prune_checkpoint(path, tmp_path / "out.safetensors", pp.NM(3, 4), exclude=["head"])
     assert {name: t.note for name, t in by_name(report).items() if t.action == "unchanged"} == {
         "layers.0.bias": "rank 1",
         "layers.0.norm.weight": "rank 1",
@@ -206,7 +206,7 @@ def test_reasons_to_leave_a_tensor_alone(tmp_path: Path, path: Path) -> None:
 def test_include_that_matches_nothing_is_an_error(tmp_path: Path, path: Path) -> None:
     out = tmp_path / "out.safetensors"
     with pytest.raises(ValueError, match=r"^include 'haed' matches none of the 9 tensors; the"):
-        pp.prune_file(path, out, pp.NM(3, 4), include=["haed"])
+        pp.prune_checkpoint(path, out, pp.NM(3, 4), include=["haed"])
     assert not out.exists()
 
 
@@ -214,9 +214,9 @@ def test_include_that_matches_nothing_is_an_error(tmp_path: Path, path: Path) ->
 def test_globs_are_not_one_string(tmp_path: Path, path: Path, argument: str) -> None:
     globs: Any = {argument: "*"}
     message = rf"{argument} must be an iterable of globs, got a str; write \['\*'\]"
-    for call in (pp.prune_file, pp.pack_file, pp.verify_file):
-        words = (path,) if call is pp.verify_file else (path, tmp_path / "out.npz")
-        more = () if call is pp.pack_file else (pp.NM(3, 4),)
+    for call in (pp.prune_checkpoint, pp.pack_checkpoint, pp.verify_checkpoint):
+        words = (path,) if call is pp.verify_checkpoint else (path, tmp_path / "out.npz")
+        more = () if call is pp.pack_checkpoint else (pp.NM(3, 4),)
         with pytest.raises(TypeError, match=message):
             call(*words, *more, **globs)
 
@@ -224,20 +224,20 @@ def test_globs_are_not_one_string(tmp_path: Path, path: Path, argument: str) -> 
 def test_what_is_no_pattern_is_told_before_any_tensor(tmp_path: Path, path: Path) -> None:
     nothing: Any = None
     with pytest.raises(TypeError, match=r"^pattern must be an Unstructured"):
-        pp.prune_file(path, tmp_path / "out.npz", nothing)
+        pp.prune_checkpoint(path, tmp_path / "out.npz", nothing)
     with pytest.raises(TypeError, match=r"^pattern must be an Unstructured"):
-        pp.verify_file(path, nothing)
+        pp.verify_checkpoint(path, nothing)
 
 
 def test_exclude_that_matches_nothing_is_noted(tmp_path: Path, path: Path) -> None:
     out = tmp_path / "out.safetensors"
-    report = pp.prune_file(path, out, pp.NM(3, 4), exclude=["lm_head*"])
+    report = pp.prune_checkpoint(path, out, pp.NM(3, 4), exclude=["lm_head*"])
     assert report.notes == ("exclude 'lm_head*' matches no tensor",)
 
 
 def test_pattern_that_does_not_fit_names_the_tensor(tmp_path: Path, path: Path) -> None:
     with pytest.raises(ValueError, match=r"^tensor '[a-z0-9.]+': axis must be an axis"):
-        pp.prune_file(path, tmp_path / "out.safetensors", pp.NM(3, 4, axis=2))
+        pp.prune_checkpoint(path, tmp_path / "out.safetensors", pp.NM(3, 4, axis=2))
 
 
 # --- packed or dense --------------------------------------------------------------------------
@@ -247,13 +247,13 @@ def test_what_packing_would_not_shrink_stays_dense(
     tmp_path: Path, path: Path, model: Tensors
 ) -> None:
     out = tmp_path / "out.safetensors"
-    report = pp.prune_file(path, out, pp.Unstructured(0.01))
+    report = pp.prune_checkpoint(path, out, pp.Unstructured(0.01))
     assert_same(dense_of(out), pruned(model, pp.Unstructured(0.01)))
     assert {t.note for t in report.tensors if t.action == "pruned"} == {
         "stayed dense: packing would not make it smaller"
     }
 
-    report = pp.prune_file(path, out, pp.Unstructured(0.01), even_if_larger=True)
+    report = pp.prune_checkpoint(path, out, pp.Unstructured(0.01), even_if_larger=True)
     assert all(t.packed for t in report.tensors if t.action == "pruned")
     assert_same(dense_of(out), pruned(model, pp.Unstructured(0.01)))
 
@@ -262,7 +262,7 @@ def test_zeros_beyond_the_target_count_towards_packing(tmp_path: Path) -> None:
     w = np.ones((64, 64), np.float32)
     w[:, :32] = 0
     pp.save_file({"w": w}, tmp_path / "in.safetensors")
-    report = pp.prune_file(
+    report = pp.prune_checkpoint(
         tmp_path / "in.safetensors", tmp_path / "out.safetensors", pp.Unstructured(0.01)
     )
     assert report.tensors[0].packed
@@ -272,20 +272,20 @@ def test_zeros_beyond_the_target_count_towards_packing(tmp_path: Path) -> None:
 def test_pack_finds_the_zeros_that_are_there(tmp_path: Path, model: Tensors) -> None:
     sparse = pruned(model, pp.NM(2, 4), ("head",))
     pp.save_file(sparse, tmp_path / "in.safetensors")
-    report = by_name(pp.pack_file(tmp_path / "in.safetensors", tmp_path / "out.safetensors"))
+    report = by_name(pp.pack_checkpoint(tmp_path / "in.safetensors", tmp_path / "out.safetensors"))
     assert {name for name, t in report.items() if t.packed} == {"head"}
     assert report["head"].action == "packed"
     assert report["layers.2.weight"].note == "stayed dense: packing would not make it smaller"
     assert_same(dense_of(tmp_path / "out.safetensors"), sparse)
 
-    again = by_name(pp.pack_file(tmp_path / "out.safetensors", tmp_path / "out.safetensors"))
+    again = by_name(pp.pack_checkpoint(tmp_path / "out.safetensors", tmp_path / "out.safetensors"))
     assert again["head"].note == "packed already"
     assert_same(dense_of(tmp_path / "out.safetensors"), sparse)
 
 
 def test_pack_even_if_larger_packs_all_weights(tmp_path: Path, path: Path, model: Tensors) -> None:
     out = tmp_path / "out.safetensors"
-    report = pp.pack_file(path, out, even_if_larger=True, min_size=0, min_rank=0)
+    report = pp.pack_checkpoint(path, out, even_if_larger=True, min_size=0, min_rank=0)
     assert {t.name for t in report.tensors if t.packed} == {
         name for name in model if name not in ("position_ids", "flags")
     }
@@ -298,7 +298,7 @@ def test_pack_even_if_larger_packs_all_weights(tmp_path: Path, path: Path, model
 
 
 def test_unpack_of_a_dense_file_changes_nothing(tmp_path: Path, path: Path, model: Tensors) -> None:
-    report = pp.unpack_file(path, tmp_path / "out.safetensors")
+    report = pp.unpack_checkpoint(path, tmp_path / "out.safetensors")
     assert {t.action for t in report.tensors} == {"unchanged"}
     assert_same(dense_of(tmp_path / "out.safetensors"), model)
 
@@ -309,18 +309,18 @@ def test_odd_shapes(tmp_path: Path, shape: tuple[int, ...]) -> None:
     file, out = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
     pp.save_file({"w": w}, file)
     everything: dict[str, Any] = {"min_size": 0, "min_rank": 0, "even_if_larger": True}
-    pp.prune_file(file, out, pp.Unstructured(1.0), **everything)
+    pp.prune_checkpoint(file, out, pp.Unstructured(1.0), **everything)
     assert_same(dense_of(out), {"w": np.zeros(shape, ml_dtypes.bfloat16)})
-    pp.inspect_file(out)
+    pp.inspect_checkpoint(out)
 
 
 def test_a_file_without_tensors(tmp_path: Path) -> None:
     file = tmp_path / "in.safetensors"
     pp.save_file({}, file)
-    report = pp.prune_file(file, tmp_path / "out.safetensors", pp.NM(3, 4))
+    report = pp.prune_checkpoint(file, tmp_path / "out.safetensors", pp.NM(3, 4))
     assert report.tensors == ()
     assert report.sparsity == 0.0
-    assert pp.inspect_file(file).sparsity is None
+    assert pp.inspect_checkpoint(file).sparsity is None
 
 
 # --- reports ----------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ def test_a_file_without_tensors(tmp_path: Path) -> None:
 
 def test_report_adds_up(tmp_path: Path, path: Path, model: Tensors) -> None:
     out = tmp_path / "out.safetensors"
-    report = pp.prune_file(path, out, pp.NM(3, 4))
+    report = pp.prune_checkpoint(path, out, pp.NM(3, 4))
     assert report.bytes_before == path.stat().st_size
     assert report.bytes_after == out.stat().st_size
     assert sum(t.bytes_before for t in report.tensors) == sum(w.nbytes for w in model.values())
@@ -347,21 +347,21 @@ def test_report_adds_up(tmp_path: Path, path: Path, model: Tensors) -> None:
 def test_reports_are_json(tmp_path: Path, model: Tensors, suffix: str) -> None:
     path, out = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
     pp.save_file(model, path)
-    pruned = json.loads(json.dumps(pp.prune_file(path, out, pp.NM(3, 4)).to_json()))
+    pruned = json.loads(json.dumps(pp.prune_checkpoint(path, out, pp.NM(3, 4)).to_json()))
     assert pruned["ratio"] == pruned["bytes_before"] / pruned["bytes_after"]
-    inspected = json.loads(json.dumps(pp.inspect_file(out).to_json()))
+    inspected = json.loads(json.dumps(pp.inspect_checkpoint(out).to_json()))
     assert inspected["nbytes"] == out.stat().st_size
-    verified = json.loads(json.dumps(pp.verify_file(out, pp.NM(3, 4)).to_json()))
+    verified = json.loads(json.dumps(pp.verify_checkpoint(out, pp.NM(3, 4)).to_json()))
     assert verified["ok"] is True
 
 
 def rewriters() -> dict[str, Callable[..., Any]]:
     return {
-        "prune": lambda src, dst, **more: pp.prune_file(src, dst, pp.Threshold(0.5), **more),
-        "pack": pp.pack_file,
-        "unpack": pp.unpack_file,
-        "inspect": lambda src, _, **more: pp.inspect_file(src, **more),
-        "verify": lambda src, _, **more: pp.verify_file(src, pp.NM(0, 4), **more),
+        "prune": lambda src, dst, **more: pp.prune_checkpoint(src, dst, pp.Threshold(0.5), **more),
+        "pack": pp.pack_checkpoint,
+        "unpack": pp.unpack_checkpoint,
+        "inspect": lambda src, _, **more: pp.inspect_checkpoint(src, **more),
+        "verify": lambda src, _, **more: pp.verify_checkpoint(src, pp.NM(0, 4), **more),
     }
 
 
@@ -394,7 +394,7 @@ def test_a_failure_leaves_the_target_as_it_was(
             raise error
 
     with pytest.raises(type(error) if isinstance(error, OSError) else error):
-        pp.prune_file(path, out, pp.NM(3, 4), progress=fail)
+        pp.prune_checkpoint(path, out, pp.NM(3, 4), progress=fail)
     assert out.read_bytes() == b"what was there"
     assert sorted(tmp_path.iterdir()) == sorted([path, out])
 
@@ -404,23 +404,23 @@ def test_paths_are_checked_before_any_work(tmp_path: Path, path: Path) -> None:
         pytest.fail("work began")
 
     with pytest.raises(IsADirectoryError, match="is a directory; name one model file in it"):
-        pp.pack_file(tmp_path, tmp_path / "out.safetensors", progress=work)
+        pp.pack_checkpoint(tmp_path, tmp_path / "out.safetensors", progress=work)
     (tmp_path / "dir.safetensors").mkdir()
     with pytest.raises(IsADirectoryError, match="is a directory; name the file to write"):
-        pp.pack_file(path, tmp_path / "dir.safetensors", progress=work)
+        pp.pack_checkpoint(path, tmp_path / "dir.safetensors", progress=work)
     with pytest.raises(FileNotFoundError, match="no such folder to write to; make it first"):
-        pp.pack_file(path, tmp_path / "nowhere" / "out.safetensors", progress=work)
+        pp.pack_checkpoint(path, tmp_path / "nowhere" / "out.safetensors", progress=work)
     with pytest.raises(ValueError, match=r"^path must end in \.safetensors"):
-        pp.pack_file(path, tmp_path / "out.bin", progress=work)
+        pp.pack_checkpoint(path, tmp_path / "out.bin", progress=work)
 
 
 PEAK = """
 import resource, sys
 import prunepack as pp
-pp.prune_file(sys.argv[1], sys.argv[2], pp.Threshold(0.5))
-pp.unpack_file(sys.argv[2], sys.argv[1])
-pp.inspect_file(sys.argv[1])
-pp.verify_file(sys.argv[1], pp.NM(0, 4))
+pp.prune_checkpoint(sys.argv[1], sys.argv[2], pp.Threshold(0.5))
+pp.unpack_checkpoint(sys.argv[2], sys.argv[1])
+pp.inspect_checkpoint(sys.argv[1])
+pp.verify_checkpoint(sys.argv[1], pp.NM(0, 4))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
@@ -440,8 +440,8 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
 
 
 def test_inspect_tells_what_is_there(tmp_path: Path, path: Path) -> None:
-    pp.prune_file(path, tmp_path / "out.safetensors", pp.NM(3, 4))
-    report = pp.inspect_file(tmp_path / "out.safetensors")
+    pp.prune_checkpoint(path, tmp_path / "out.safetensors", pp.NM(3, 4))
+    report = pp.inspect_checkpoint(tmp_path / "out.safetensors")
     head, ids = by_name(report)["head"], by_name(report)["position_ids"]
     assert (head.shape, head.dtype, head.packed) == ((40, 80), "F32", True)
     assert (head.sparsity, head.pattern) == (0.75, "3:4")
@@ -452,9 +452,9 @@ def test_inspect_tells_what_is_there(tmp_path: Path, path: Path) -> None:
 
 def test_verify_names_what_is_broken(tmp_path: Path, path: Path) -> None:
     out = tmp_path / "out.safetensors"
-    pp.prune_file(path, out, pp.NM(3, 4), exclude=["head"])
-    assert pp.verify_file(out, pp.NM(3, 4), exclude=["head"]).ok
-    report = pp.verify_file(out, pp.NM(3, 4))
+    pp.prune_checkpoint(path, out, pp.NM(3, 4), exclude=["head"])
+    assert pp.verify_checkpoint(out, pp.NM(3, 4), exclude=["head"]).ok
+    report = pp.verify_checkpoint(out, pp.NM(3, 4))
     assert not report.ok
     broken = [t for t in report.tensors if not t.ok]
     assert [(t.name, t.broken, t.first) for t in broken] == [("head", 800, (0, 0))]
@@ -462,7 +462,7 @@ def test_verify_names_what_is_broken(tmp_path: Path, path: Path) -> None:
 
 def test_verify_of_nothing_is_an_error(path: Path) -> None:
     with pytest.raises(ValueError, match=r"none of the 9 tensors is a weight to verify$"):
-        pp.verify_file(path, pp.NM(3, 4), min_size=10**6)
+        pp.verify_checkpoint(path, pp.NM(3, 4), min_size=10**6)
 
 
 @pytest.mark.parametrize(

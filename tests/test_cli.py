@@ -324,7 +324,7 @@ def test_summary_says_that_nothing_was_pruned(capsys: pytest.CaptureFixture[str]
 
 def test_dense_format() -> None:
     assert run("prune IN OUT --nm 3:4 --format dense") == 0
-    assert not any(t.packed for t in pp.inspect_file("out.safetensors").tensors)
+    assert not any(t.packed for t in pp.inspect_checkpoint("out.safetensors").tensors)
 
 
 def test_in_and_out_may_be_the_same() -> None:

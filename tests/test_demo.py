@@ -32,7 +32,7 @@ def test_demo_keeps_its_files_and_prints_a_table(
     assert len(files) == 1 + 2 * len(_demo.WAYS)
     assert 8e6 < (folder / "model.safetensors").stat().st_size < 20e6
     for way in _demo.WAYS:
-        assert pp.verify_file(folder / f"{way.stem}.packed.safetensors", way.pattern).ok
+        assert pp.verify_checkpoint(folder / f"{way.stem}.packed.safetensors", way.pattern).ok
 
 
 def test_demo_sizes_are_near_the_model(tmp_path: Path) -> None:

@@ -106,8 +106,8 @@ WAYS: dict[str, tuple[Pattern, Callable[[Weights], Weights]]] = {
 def test_every_bit_and_every_byte(tmp_path: Path, path: Path, way: str) -> None:
     pattern, expect = WAYS[way]
     packed, dense = tmp_path / "packed.safetensors", tmp_path / "dense.safetensors"
-    report = pp.prune_file(path, packed, pattern)
-    pp.unpack_file(packed, dense)
+    report = pp.prune_checkpoint(path, packed, pattern)
+    pp.unpack_checkpoint(packed, dense)
 
     before, after = dense_of(path), dense_of(dense)
     assert before.keys() == after.keys()
@@ -129,4 +129,4 @@ def test_every_bit_and_every_byte(tmp_path: Path, path: Path, way: str) -> None:
     assert abs(report.model_bytes - predicted) < len(weights)
     assert 0 < packed.stat().st_size - predicted - 8 * rows < 50_000
     assert packed.stat().st_size < 1.035 * predicted
-    assert pp.verify_file(packed, pattern).ok
+    assert pp.verify_checkpoint(packed, pattern).ok

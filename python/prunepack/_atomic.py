@@ -1,14 +1,32 @@
-"""Replace a file as a whole or not at all."""
+"""Replace a file or a folder as a whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
-import secrets
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
+
+from ._leftovers import ASIDE, lock, name_beside, remove, remove_leftovers
+
+Opener: TypeAlias = Callable[[str | os.PathLike[str]], AbstractContextManager[BinaryIO]]
+"""Opens a new file for a writer: `replacing`, or `creating` where something above is atomic."""
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+@contextlib.contextmanager
+def creating(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a new file in a folder that is itself temporary; nothing is flushed or renamed."""
+    with Path(path).open("xb") as file:
+        yield file
 
 
 @contextlib.contextmanager
@@ -16,9 +34,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of `path` when the block ends well.
 
     Until then the bytes go to ``.NAME.prunepack-XXXX.tmp`` beside it, so that a crash, a full disk
-    or Ctrl-C leaves what was at `path` whole; any exception removes the temporary file. The new
-    file has the permissions of the one it replaces, or those the umask gives. A symbolic link
-    is replaced, what it points to is left alone: that may be shared (a cache of models).
+    or Ctrl-C leaves what was at `path` whole; any exception removes the temporary file, and what a
+    killed process has left is removed by the next. The new file has the permissions of the one
+    it replaces, or those the umask gives. A symbolic link is replaced, what it points to is left
+    alone: that may be shared (a cache of models).
 
     Examples
     --------
@@ -29,21 +48,46 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(path)
     mode = _mode_of_regular(target)
-    # A name may be 255 bytes long: 50 characters of it keep the temporary's below that.
-    name = f".{target.name[:50]}.prunepack-{secrets.token_hex(8)}.tmp"
-    temporary = target.with_name(name)
-    try:
-        with _create(temporary, target) as file:
+    remove_leftovers(target)
+    with _locked_file(target) as (temporary, file):
+        try:
             if mode is not None:
                 os.fchmod(file.fileno(), mode)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     _sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Make a new folder that takes the place of `path` when the block ends well.
+
+    As `replacing` does for a file. What was at `path` is a folder or absent; the two trade places in
+    one step where the system can do that (Linux), and the old one is removed afterwards. Elsewhere
+    the old one is set aside first: for a moment there is none, and a process killed in this moment
+    leaves the old one as ``.NAME.prunepack-XXXX.old``, which the next run puts back.
+
+    Yields
+    ------
+    Path
+        The new folder, empty.
+    """
+    remove_leftovers(path)
+    with _locked_folder(path) as temporary:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+            yield temporary
+            _sync_all(temporary)
+            _put(temporary, path)
+        finally:
+            remove(temporary)  # the old folder by now, or what came of the new one
+    _sync_folder(path.parent)
 
 
 def _mode_of_regular(target: Path) -> int | None:
@@ -53,19 +97,91 @@ def _mode_of_regular(target: Path) -> int | None:
     except FileNotFoundError:
         return None
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(21, "Is a directory", str(target))
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", str(target))
     if not stat.S_ISREG(mode):
         msg = f"path must be a regular file or not exist yet, got {str(target)!r}"
         raise ValueError(msg)
     return mode & 0o777
 
 
-def _create(temporary: Path, target: Path) -> BinaryIO:
-    try:
-        return temporary.open("xb")
-    except OSError as error:
-        error.filename = str(target)  # the name the caller knows
-        raise
+@contextlib.contextmanager
+def _locked_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Create a temporary file, and lock it before anybody can take it for dead."""
+    while True:
+        temporary = name_beside(target)
+        try:
+            file = temporary.open("xb")
+        except OSError as error:
+            error.filename = str(target)  # the name the caller knows
+            raise
+        with file:
+            if lock(file.fileno()) and temporary.exists():
+                yield temporary, file
+                return
+
+
+@contextlib.contextmanager
+def _locked_folder(target: Path) -> Iterator[Path]:
+    """Make a temporary folder, locked like a file."""
+    while True:
+        temporary = name_beside(target)
+        try:
+            temporary.mkdir()
+        except OSError as error:
+            error.filename = str(target)
+            raise
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if lock(descriptor) and temporary.exists():
+                yield temporary
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _put(temporary: Path, target: Path) -> None:
+    """Rename a complete folder to `target`; what was there is then under the other's name."""
+    if not os.path.lexists(target):
+        temporary.rename(target)
+    elif not _exchange(temporary, target):
+        aside = name_beside(target, ASIDE)
+        target.rename(aside)
+        temporary.rename(target)
+        remove(aside)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths trade places in one step, or return False where that cannot be done."""
+    if not sys.platform.startswith("linux"):
+        return False
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    renameat2.argtypes = [
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_uint,
+    ]
+    names = os.fsencode(one), os.fsencode(other)
+    if renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def _sync_all(folder: Path) -> None:
+    """Bring everything in a folder to the disk, as a rename must not come before its content."""
+    for parent, _, names in os.walk(folder):
+        for path in (*(Path(parent, name) for name in names), Path(parent)):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

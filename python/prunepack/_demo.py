@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from ._checkpoint import prune_file, unpack_file
+from ._checkpoint import Progress, prune_checkpoint, unpack_checkpoint
 from ._files import load_file, save_file
 from ._patterns import NM, Block, Unstructured
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ._arrays import Array
-    from ._checkpoint import FileReport
+    from ._checkpoint import CheckpointReport
     from ._patterns import Pattern
 
 
@@ -48,7 +48,7 @@ class DemoRow:
     ----------
     name, pattern : str
         The way, in short and in full.
-    report : FileReport
+    report : CheckpointReport
         What pruning and packing did to the file.
     unpack_seconds : float
         The time to write the packed file dense again.
@@ -60,7 +60,7 @@ class DemoRow:
 
     name: str
     pattern: str
-    report: FileReport
+    report: CheckpointReport
     unpack_seconds: float
     error: float
     wrong: tuple[str, ...]
@@ -91,7 +91,7 @@ def run_demo(
     folder: Path,
     *,
     num_threads: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> DemoReport:
     """Make the model in `folder`, prune it each way, and check each result.
 
@@ -116,7 +116,8 @@ def run_demo(
     rows = []
     for index, way in enumerate(WAYS):
         if progress is not None:
-            progress(way.name, index * nbytes, len(WAYS) * nbytes)
+            done = Progress(way.name, index, len(WAYS), index * nbytes, len(WAYS) * nbytes)
+            progress(done)
         rows.append(_run(way, model, path, num_threads))
     weights = sum(tensor.size for tensor in model.values())
     return DemoReport(str(path), len(model), weights, nbytes, tuple(rows))
@@ -154,8 +155,8 @@ def make_model() -> dict[str, Array]:
 def _run(way: Way, model: dict[str, Array], path: Path, num_threads: int | None) -> DemoRow:
     packed = path.with_name(f"{way.stem}.packed.safetensors")
     dense = path.with_name(f"{way.stem}.dense.safetensors")
-    report = prune_file(path, packed, way.pattern, num_threads=num_threads)
-    unpacked = unpack_file(packed, dense, num_threads=num_threads)
+    report = prune_checkpoint(path, packed, way.pattern, num_threads=num_threads)
+    unpacked = unpack_checkpoint(packed, dense, num_threads=num_threads)
     found = load_file(dense)
     wrong = []
     lost = whole = 0.0

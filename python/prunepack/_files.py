@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,14 @@ from typing import Any, Protocol, TypeAlias, final
 import numpy as np
 
 from ._arrays import ArrayLike, as_array
+from ._atomic import Opener, replacing
 from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, RawTensor, code_of
 from ._npy import NpyFile, npy_writer
 from ._npz import NpzFile, npz_writer
 from ._packed import PackedTensor
 from ._safetensors import SafetensorsFile
-from ._safetensors_writer import safetensors_writer
+from ._safetensors_writer import rank, safetensors_writer
 from ._sparse_bitmask import (
     METADATA_KEY,
     Origin,
@@ -43,7 +44,7 @@ class OpenStore(Store, Protocol):
     """A file of plain named tensors that is open."""
 
     def close(self) -> None: ...
-    def release(self) -> None: ...
+    def release(self, name: str) -> None: ...
 
 
 class StoreWriter(Protocol):
@@ -58,7 +59,7 @@ class Format:
 
     open: Callable[[str], OpenStore]
     write: Callable[
-        [str, Mapping[str, Entry], Mapping[str, str]],
+        [str, Mapping[str, Entry], Mapping[str, str], Opener],
         AbstractContextManager[StoreWriter],
     ]
 
@@ -84,6 +85,8 @@ class TensorInfo:
         Whether it is stored as a bit mask and values.
     kept : int or None
         Packed: how many values there are. In a plan None leaves that open.
+    most_kept : int or None
+        In a plan that leaves `kept` open: how many there are at most, if less than all.
     pattern : str or None
         Packed: the pattern it was pruned with, if the file says.
     raw_nbytes : int or None
@@ -96,6 +99,7 @@ class TensorInfo:
     kept: int | None = None
     pattern: str | None = None
     raw_nbytes: int | None = None
+    most_kept: int | None = None
 
     @classmethod
     def of(cls, tensor: Tensor, name: str = "tensor") -> TensorInfo:
@@ -132,7 +136,9 @@ class TensorInfo:
     def entries(self, name: str, origin: Origin) -> dict[str, Entry]:
         """Return what is stored for a tensor of this kind: one plain tensor, or the four parts."""
         if self.packed:
-            return planned_parts(origin, self.dtype, self.shape, self.kept)
+            most = self.kept if self.kept is not None else self.most_kept
+            open_ended = self.kept is None
+            return planned_parts(origin, self.dtype, self.shape, most, at_most=open_ended)
         return {name: Entry(self.dtype, self.shape, self.dense_nbytes)}
 
 
@@ -147,7 +153,7 @@ def open_file(path: str | os.PathLike[str]) -> TensorFile:
     TensorFile
         A context manager; tensors are read one at a time.
     """
-    store = _format_of(path).open(os.fspath(path))
+    store = format_of(path).open(os.fspath(path))
     try:
         return TensorFile(store)
     except BaseException:
@@ -169,9 +175,9 @@ class TensorFile(ClosesItself):
         The file's metadata without prunepack's own.
     """
 
-    def __init__(self, store: OpenStore) -> None:
+    def __init__(self, store: OpenStore, files: Sequence[Store] = ()) -> None:
         self._store = store
-        self._packed = find_packed(store)
+        self._packed = find_packed(store, files or (store,))
         self.path = store.path
         self.names = self._logical_names()
         self._known_names = frozenset(self.names)
@@ -190,12 +196,20 @@ class TensorFile(ClosesItself):
         """Close the file; tensors read from it stay valid."""
         self._store.close()
 
-    def release(self) -> None:
-        """Give back the memory of what has been read; it stays valid, and is read again when used.
+    def stored_names(self, name: str) -> tuple[str, ...]:
+        """Return the names under which a tensor is stored: its own, or those of its parts."""
+        origin = self._packed.get(name)
+        if origin is None:
+            return (name,)
+        return tuple(part for part in origin.parts() if part in self._store)
+
+    def release(self, name: str) -> None:
+        """Give back the memory of a tensor that was read; it stays valid, and is read again if used.
 
         To be called after each tensor by whoever goes through a model larger than memory.
         """
-        self._store.release()
+        for stored in self.stored_names(name):
+            self._store.release(stored)
 
     def info(self, name: str) -> TensorInfo:
         """Describe one tensor without reading its weights."""
@@ -224,7 +238,8 @@ def create_file(
     tensors: Mapping[str, TensorInfo],
     *,
     metadata: Mapping[str, str] | None = None,
-    describe_packed: bool = True,
+    describe_packed: bool | None = None,
+    opened: Opener = replacing,
 ) -> Iterator[TensorFileWriter]:
     """Write a file tensor by tensor; it takes the place of `path` when the block ends well.
 
@@ -236,9 +251,12 @@ def create_file(
         Every tensor that will be written, in any order.
     metadata : mapping of str to str, optional
         Strings to keep in the file. prunepack's own key is written anew.
-    describe_packed : bool
+    describe_packed : bool, optional
         Whether the metadata names the packed tensors and their patterns. Without it the file is
-        as compressed-tensors would have written it, and only weights can be packed.
+        as compressed-tensors would have written it, and only weights can be packed. By default it
+        does where there are any, or plain tensors would be taken for them.
+    opened : Opener
+        How the file is opened.
 
     Examples
     --------
@@ -256,11 +274,13 @@ def create_file(
     }
     entries = _stored_entries(tensors, origins)
     kept_metadata = {key: text for key, text in (metadata or {}).items() if key != METADATA_KEY}
-    if not describe_packed:
+    if describe_packed is None:
+        describe_packed = bool(origins) or look_packed(entries)
+    elif not describe_packed:
         _check_are_weights(origins)
-    elif origins or look_packed(entries):
+    if describe_packed:
         kept_metadata[METADATA_KEY] = describe(origins)
-    with _format_of(path).write(os.fspath(path), entries, kept_metadata) as writer:
+    with format_of(path).write(os.fspath(path), entries, kept_metadata, opened) as writer:
         yield TensorFileWriter(writer, tensors, origins)
 
 
@@ -273,6 +293,8 @@ class TensorFileWriter:
         self._writer = writer
         self._tensors = tensors
         self._origins = origins
+        self.stored: dict[str, int] = {}
+        """The bytes of each plain tensor written so far, by the name it is stored under."""
 
     def write(self, name: str, tensor: Tensor) -> None:
         """Write one of the planned tensors, once."""
@@ -285,7 +307,7 @@ class TensorFileWriter:
             msg = f"tensor {shown(name)} must be {planned} as planned, got {type(tensor).__name__}"
             raise TypeError(msg)
         if not isinstance(tensor, PackedTensor):
-            self._writer.write(name, tensor)
+            self._write(name, tensor)
         elif origin:
             planned_shape = self._tensors[name].shape
             if tensor.shape != planned_shape:
@@ -295,7 +317,17 @@ class TensorFileWriter:
                 )
                 raise ValueError(msg)
             for part, array in stored_parts(origin, tensor).items():
-                self._writer.write(part, array)
+                self._write(part, array)
+
+    def _write(self, stored: str, tensor: np.ndarray[Any, Any] | RawTensor) -> None:
+        self._writer.write(stored, tensor)
+        self.stored[stored] = tensor.nbytes
+
+
+def place_in_file(name: str, info: TensorInfo) -> tuple[int, str]:
+    """Return a sort key: in its order tensors can be written to a file one after the other."""
+    stored = Origin(prefix_of(name)).part("compressed") if info.packed else name
+    return rank(stored, info.dtype)
 
 
 def _stored_entries(
@@ -324,7 +356,8 @@ def _check_are_weights(names: Iterable[str]) -> None:
             raise ValueError(msg)
 
 
-def _format_of(path: str | os.PathLike[str]) -> Format:
+def format_of(path: str | os.PathLike[str]) -> Format:
+    """Return the format that a file has by its suffix, or raise a ValueError."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         msg = f"path must end in {', '.join(FORMATS)}, got {os.fspath(path)!r}"

@@ -13,10 +13,11 @@ from typing import IO, Any, NamedTuple, final
 import numpy as np
 from numpy.lib import format as npy
 
-from ._atomic import replacing
+from ._atomic import Opener, replacing
 from ._closing import ClosesItself
 from ._entries import CODES, Entry, Plan, RawTensor, checked_nbytes
 from ._errors import FormatError
+from ._regular import open_regular
 from ._strict_json import shown
 
 _CHUNK = 1 << 20
@@ -33,7 +34,7 @@ class NpyFile(ClosesItself):
         self.names: tuple[str, ...] = (Path(path).stem,)
         self.metadata: dict[str, str] = {}
         with contextlib.ExitStack() as stack:
-            self._file = stack.enter_context(Path(path).open("rb"))
+            self._file = stack.enter_context(open_regular(path))
             self._size = os.fstat(self._file.fileno()).st_size
             self._entry = read_header(self._file, self._size, self.path).entry
             self._resources = stack.pop_all()
@@ -45,7 +46,7 @@ class NpyFile(ClosesItself):
         """Close the file; an array read from it is a copy and stays."""
         self._resources.close()
 
-    def release(self) -> None:
+    def release(self, name: str) -> None:
         """Do nothing: what has been read is the reader's."""
 
     def info(self, name: str) -> Entry:
@@ -126,6 +127,7 @@ def npy_writer(
     path: str | os.PathLike[str],
     entries: Mapping[str, Entry],
     metadata: Mapping[str, str] | None = None,
+    opened: Opener = replacing,
 ) -> Iterator[NpyWriter]:
     """Write the one array of `entries`; it takes the place of `path` when the block ends well."""
     if len(entries) != 1 or metadata:
@@ -135,7 +137,7 @@ def npy_writer(
         )
         raise ValueError(msg)
     plan = Plan(entries, {})
-    with replacing(path) as file:
+    with opened(path) as file:
         yield NpyWriter(file, plan)
         plan.check_complete()
 

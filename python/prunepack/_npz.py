@@ -14,16 +14,16 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import IO, Any, final
 
 import numpy as np
 
-from ._atomic import replacing
+from ._atomic import Opener, replacing
 from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, Plan, RawTensor
 from ._errors import FormatError
 from ._npy import NATIVE_DTYPES, read_array, read_header, write_array
+from ._regular import open_regular
 from ._strict_json import Object, parse, shown
 
 MANIFEST = "prunepack.json"
@@ -53,7 +53,7 @@ class NpzFile(ClosesItself):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(Path(path).open("rb"))
+            file = stack.enter_context(open_regular(path))
             with _refusing_broken_archives(self.path):
                 self._archive = stack.enter_context(zipfile.ZipFile(file))
             size = os.fstat(file.fileno()).st_size
@@ -71,7 +71,7 @@ class NpzFile(ClosesItself):
         """Close the file; arrays read from it are copies and stay."""
         self._resources.close()
 
-    def release(self) -> None:
+    def release(self, name: str) -> None:
         """Do nothing: what has been read is the reader's."""
 
     def info(self, name: str) -> Entry:
@@ -220,11 +220,12 @@ def npz_writer(
     path: str | os.PathLike[str],
     entries: Mapping[str, Entry],
     metadata: Mapping[str, str] | None = None,
+    opened: Opener = replacing,
 ) -> Iterator[NpzWriter]:
     """Write an archive of `entries`; it takes the place of `path` when the block ends well."""
     plan = Plan(entries, metadata or {})
     _check_storable(entries)
-    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with opened(path) as file, zipfile.ZipFile(file, "w") as archive:
         writer = NpzWriter(archive, plan)
         yield writer
         plan.check_complete()

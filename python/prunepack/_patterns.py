@@ -199,7 +199,7 @@ class NM:
 
     def __post_init__(self) -> None:
         for name in ("n", "m", "axis"):
-            object.__setattr__(self, name, _integer(name, getattr(self, name)))
+            object.__setattr__(self, name, integer(name, getattr(self, name)))
         _check_group(self.m)
         if not 0 <= self.n <= self.m:
             msg = (
@@ -217,7 +217,7 @@ class NM:
         >>> NM.keeping(1, 4) == NM(3, 4)
         True
         """
-        size, kept = _integer("m", m), _integer("kept", kept)
+        size, kept = integer("m", m), integer("kept", kept)
         _check_group(size)
         if not 0 <= kept <= size:
             msg = f"kept must be from 0 to {size}, got {kept}"
@@ -316,7 +316,7 @@ class Block:
     def __post_init__(self) -> None:
         given: Any = self.shape
         extents = tuple(
-            None if extent is None else _integer("shape", extent)
+            None if extent is None else integer("shape", extent)
             for extent in (given if isinstance(given, (tuple, list)) else (given,))
         )
         object.__setattr__(self, "shape", extents)
@@ -377,12 +377,11 @@ Pattern: TypeAlias = Unstructured | Threshold | NM | Block
 _PATTERNS = get_args(Pattern)
 
 
-def check_pattern(pattern: object) -> None:
-    """Raise a TypeError if `pattern` is none."""
+def check_pattern(pattern: object, argument: str = "pattern") -> None:
+    """Raise a TypeError that names the argument if `pattern` is none."""
     if not isinstance(pattern, _PATTERNS):
-        msg = (
-            f"pattern must be an Unstructured, Threshold, NM or Block, got {type(pattern).__name__}"
-        )
+        kind = type(pattern).__name__
+        msg = f"{argument} must be an Unstructured, Threshold, NM or Block, got {kind}"
         raise TypeError(msg)
 
 
@@ -410,7 +409,8 @@ def _real(argument: str, value: Any) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def _integer(argument: str, value: Any) -> int:
+def integer(argument: str, value: Any) -> int:
+    """Return an int, or raise a TypeError that names the argument."""
     try:
         return operator.index(value)
     except TypeError:

@@ -6,7 +6,6 @@ import mmap
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, final
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, RawTensor, checked_nbytes
 from ._errors import FormatError
+from ._regular import open_regular
 from ._strict_json import Object, parse, shown
 
 HEADER_LIMIT = 100_000_000
@@ -51,7 +51,7 @@ class SafetensorsFile(ClosesItself):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             header = _read_header(file, size, self.path)
             self._map: mmap.mmap | None = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -75,14 +75,19 @@ class SafetensorsFile(ClosesItself):
         """Let go of the file. The mapping itself goes with the last array that lies in it."""
         self._map = None
 
-    def release(self) -> None:
-        """Let the system take back the memory of what has been read so far.
+    def release(self, name: str) -> None:
+        """Let the system take back the memory of a tensor that has been read.
 
         Arrays stay valid, their bytes are read again when touched. Whoever goes through a model
         calls this after each tensor, or the pages of all of them count as the process's own.
         """
-        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+        if self._map is None or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        begin = self._data + self._begins[name]
+        end = begin + self.info(name).nbytes
+        first = begin - begin % mmap.PAGESIZE
+        if end > first:
+            self._map.madvise(mmap.MADV_DONTNEED, first, end - first)
 
     def info(self, name: str) -> Entry:
         """Return dtype code, shape and bytes of one tensor."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._atomic import replacing
+from ._atomic import Opener, replacing
 from ._entries import NUMPY_DTYPES, Entry, Plan, RawTensor
 from ._safetensors import HEADER_LIMIT
 
@@ -25,6 +25,7 @@ def safetensors_writer(
     path: str | os.PathLike[str],
     entries: Mapping[str, Entry],
     metadata: Mapping[str, str] | None = None,
+    opened: Opener = replacing,
 ) -> Iterator[SafetensorsWriter]:
     """Write a file of `entries`; it takes the place of `path` when the block ends well.
 
@@ -45,7 +46,7 @@ def safetensors_writer(
     Entry(dtype='F32', shape=(2,), nbytes=8, at_most=False)
     """
     layout = _Layout(entries, metadata or {})
-    with replacing(path) as file, tempfile.TemporaryFile(dir=Path(path).parent) as spill:
+    with opened(path) as file, tempfile.TemporaryFile(dir=Path(path).parent) as spill:
         writer = SafetensorsWriter(layout, file.fileno(), spill.fileno())
         yield writer
         writer.finish()
@@ -95,7 +96,8 @@ class _Layout(Plan):
     """
 
     def __init__(self, entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> None:
-        super().__init__(dict(sorted(entries.items(), key=_rank)), metadata)
+        order = sorted(entries, key=lambda name: rank(name, entries[name].dtype))
+        super().__init__({name: entries[name] for name in order}, metadata)
         if "__metadata__" in entries:
             msg = "tensor must not be named '__metadata__', the format keeps that name for itself"
             raise ValueError(msg)
@@ -134,10 +136,12 @@ class _Layout(Plan):
             self._offsets.append(self._offsets[-1] + entry.nbytes)
 
 
-def _rank(item: tuple[str, Entry]) -> tuple[int, str]:
-    """Falling alignment, then name; dtypes nobody knows come last, where they disturb no other."""
-    name, entry = item
-    return _RANKS.get(entry.dtype, len(_RANKS)), name
+def rank(name: str, dtype: str) -> tuple[int, str]:
+    """Return the sort key of a tensor's place in a file.
+
+    Falling alignment, then name; dtypes nobody knows come last, where they disturb no other.
+    """
+    return _RANKS.get(dtype, len(_RANKS)), name
 
 
 def _header_text(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -62,9 +62,9 @@ def prefix_of(name: str) -> str:
 
 
 def planned_parts(
-    origin: Origin, dtype: str, shape: tuple[int, ...], kept: int | None
+    origin: Origin, dtype: str, shape: tuple[int, ...], kept: int | None, *, at_most: bool
 ) -> dict[str, Entry]:
-    """Describe the parts of a packed tensor to be; `kept` is None while nobody knows it."""
+    """Describe the parts of a packed tensor to be; `kept` is None where it may be all of them."""
     if dtype not in NUMPY_DTYPES or not is_prunable(NUMPY_DTYPES[dtype]):
         msg = (
             f"packed tensor {shown(origin.prefix)} must have a dtype that can be packed,"
@@ -79,7 +79,7 @@ def planned_parts(
     return {
         row_offsets: Entry("I64", shape[:-1], 8 * rows),
         dense_shape: Entry("I64", (len(shape),), 8 * len(shape)),
-        compressed: Entry(dtype, (most,), most * itemsize, at_most=kept is None),
+        compressed: Entry(dtype, (most,), most * itemsize, at_most=at_most),
         bitmask: Entry("U8", mask_shape, math.prod(mask_shape)),
     }
 
@@ -126,12 +126,21 @@ def _stored_row_offsets(packed: PackedTensor) -> np.ndarray[Any, Any]:
 # --- reading ----------------------------------------------------------------------------------
 
 
-def find_packed(store: Store) -> dict[str, Origin]:
-    """Find the packed tensors of a file; the other names in it are plain tensors."""
-    described = store.metadata.get(METADATA_KEY)
-    if described is not None:
-        found = _described(described, f"{store.path}: __metadata__ {METADATA_KEY!r}")
-    else:
+def find_packed(store: Store, files: Sequence[Store]) -> dict[str, Origin]:
+    """Find the packed tensors of a store; the other names in it are plain tensors.
+
+    A store that is made of several files may say in any of them that prunepack wrote it.
+    """
+    found: dict[str, Origin] = {}
+    described = [file for file in files if METADATA_KEY in file.metadata]
+    for file in described:
+        where = f"{file.path}: __metadata__ {METADATA_KEY!r}"
+        for name, origin in _described(file.metadata[METADATA_KEY], where).items():
+            if name in found:
+                msg = f"{where}: packed tensor {shown(name)} must be in one file, it is in two"
+                raise FormatError(msg)
+            found[name] = origin
+    if not described:
         found = _recognised(store.names)
     _check_origins(found, store)
     return found

@@ -38,8 +38,10 @@ class Object(list[tuple[str, Any]]):
         return members
 
 
-def parse(text: str, where: str) -> Any:
+def parse(text: str, where: str, *, any_number: bool = False) -> Any:
     """Parse `text`; objects come back as `Object`. `where` begins every error message.
+
+    With `any_number` numbers may be whatever Python's reader takes, as in a ``config.json``.
 
     Raises
     ------
@@ -72,12 +74,31 @@ def parse(text: str, where: str) -> Any:
         return json.loads(
             text,
             object_pairs_hook=unicode_pairs,
-            parse_int=natural,
-            parse_float=refuse,
-            parse_constant=refuse,
+            parse_int=None if any_number else natural,
+            parse_float=None if any_number else refuse,
+            parse_constant=None if any_number else refuse,
         )
     except json.JSONDecodeError as error:
         msg = f"{where}: must be JSON, breaks at character {error.pos}"
     except RecursionError:
         msg = f"{where}: must nest a few levels, nests too deeply"
+    except ValueError as error:
+        if isinstance(error, FormatError):
+            raise
+        msg = f"{where}: numbers must have fewer digits"  # int() takes some thousands at most
     raise FormatError(msg)
+
+
+def plain(value: Any, where: str) -> Any:
+    """Turn what `parse` returned into dicts, lists and scalars.
+
+    Raises
+    ------
+    FormatError
+        If an object has a key twice.
+    """
+    if isinstance(value, Object):
+        return {key: plain(item, where) for key, item in value.members(where).items()}
+    if isinstance(value, list):
+        return [plain(item, where) for item in value]
+    return value

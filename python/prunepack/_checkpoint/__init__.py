@@ -7,29 +7,34 @@ callback while they work, and return what was done.
 
 from __future__ import annotations
 
-from ._look import inspect_file, verify_file
+from ._look import inspect_checkpoint, verify_checkpoint
 from ._reports import (
-    FileReport,
+    CheckpointReport,
     InspectReport,
     TensorFound,
     TensorReport,
     TensorVerified,
     VerifyReport,
 )
-from ._rewrite import pack_file, prune_file, unpack_file
+from ._rewrite import pack_checkpoint, prune_checkpoint, unpack_checkpoint
+from ._rules import Rule, Rules
+from ._steps import Progress
 from ._structure import find_pattern
 
 __all__ = [
-    "FileReport",
+    "CheckpointReport",
     "InspectReport",
+    "Progress",
+    "Rule",
+    "Rules",
     "TensorFound",
     "TensorReport",
     "TensorVerified",
     "VerifyReport",
     "find_pattern",
-    "inspect_file",
-    "pack_file",
-    "prune_file",
-    "unpack_file",
-    "verify_file",
+    "inspect_checkpoint",
+    "pack_checkpoint",
+    "prune_checkpoint",
+    "unpack_checkpoint",
+    "verify_checkpoint",
 ]

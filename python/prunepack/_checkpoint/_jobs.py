@@ -15,13 +15,15 @@ from .._prune import prune
 from ._steps import nonzero
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._arrays import Array
     from .._files import Tensor, TensorInfo
     from .._patterns import Pattern
-    from ._selection import Selection
+    from ._selection import Decision, Selection
 
-# Below this share of the dense size, a packed tensor is smaller whatever the estimate missed
-# (zeros beyond the target, edge tiles). Above it, the weights are counted first.
+# Below this share of the dense size, a packed tensor is smaller whatever the estimate missed. Above
+# it, the weights are counted first.
 SURELY_SMALLER = 0.9
 
 STAYS_DENSE = "stayed dense: packing would not make it smaller"
@@ -34,20 +36,11 @@ class Step:
     action: str
     info: TensorInfo
     note: str | None = None
+    pattern: Pattern | None = None
 
 
 class Job(Protocol):
     """Plans a step from what the header says, then carries it out on the tensor."""
-
-    @property
-    def selection(self) -> Selection:
-        """Which tensors the job is about."""
-        ...
-
-    @property
-    def pattern(self) -> Pattern | None:
-        """What the job prunes with."""
-        ...
 
     @property
     def num_threads(self) -> int | None:
@@ -58,7 +51,7 @@ class Job(Protocol):
         """Decide what becomes of a tensor, or return None if its header cannot tell."""
         ...
 
-    def plan_seeing(self, info: TensorInfo, tensor: Tensor) -> Step:
+    def plan_seeing(self, name: str, info: TensorInfo, tensor: Tensor) -> Step:
         """Decide what becomes of a tensor from the tensor itself."""
         ...
 
@@ -71,50 +64,46 @@ class Job(Protocol):
 class Prune:
     """Zero weights, and pack what is left where that is smaller."""
 
-    pattern: Pattern
-    selection: Selection
+    decisions: Mapping[str, Decision]
     packed: bool
     even_if_larger: bool
     num_threads: int | None
 
     def plan(self, name: str, info: TensorInfo) -> Step | None:
-        """Prune what is selected; store it packed if that is wanted and surely smaller."""
-        why_not = self.selection.why_not(name, info)
-        if why_not is not None:
-            return Step("unchanged", info if self.packed else dense(info), why_not)
+        """Prune what is to be pruned; store it packed if that is wanted and surely smaller."""
+        decision = self.decisions[name]
+        pattern = decision.pattern
+        if pattern is None:
+            as_is = self.packed and decision.then == "skip"
+            return Step("unchanged", info if as_is else dense(info), decision.why)
         if not self.packed:
-            return Step("pruned", dense(info))
-        smaller = self._packed(info)
-        expected = _expected_kept(self.pattern, info)
-        if self.even_if_larger or (
-            expected is not None and _nbytes(smaller, expected) < SURELY_SMALLER * info.dense_nbytes
-        ):
-            return Step("pruned", smaller)
+            return Step("pruned", dense(info), decision.why or None, pattern)
+        smaller = _packed(info, pattern)
+        if self.even_if_larger or surely_smaller(smaller, pattern):
+            return Step("pruned", smaller, decision.why or None, pattern)
         return None
 
-    def plan_seeing(self, info: TensorInfo, tensor: Tensor) -> Step:
+    def plan_seeing(self, name: str, info: TensorInfo, tensor: Tensor) -> Step:
         """Count what the pattern leaves; store it packed if that is smaller."""
+        pattern = self.decisions[name].pattern
+        assert pattern is not None  # or the header would have told
         weights = as_dense(tensor, self.num_threads)
-        stored = self._mask(weights).bits & nonzero(weights, self.num_threads).bits
-        smaller = self._packed(info)
-        if _nbytes(smaller, Mask(weights.shape, stored).kept) < info.dense_nbytes:
-            return Step("pruned", smaller)
-        return Step("pruned", dense(info), STAYS_DENSE)
+        mask = prune_mask(weights, pattern, num_threads=self.num_threads)
+        kept = Mask(weights.shape, mask.bits & nonzero(weights, self.num_threads).bits).kept
+        smaller = replace(_packed(info, pattern), kept=kept)
+        if smaller.nbytes < info.dense_nbytes:
+            return Step("pruned", smaller, self.decisions[name].why or None, pattern)
+        return Step("pruned", dense(info), STAYS_DENSE, pattern)
 
     def make(self, step: Step, tensor: Tensor) -> Tensor:
         """Prune, and pack in the same pass over the weights."""
-        if step.action == "unchanged":
+        if step.pattern is None:
             return stored_as(step.info, tensor, self.num_threads)
         weights = as_dense(tensor, self.num_threads)
         if step.info.packed:
-            return pack(weights, self._mask(weights), num_threads=self.num_threads)
-        return prune(weights, self.pattern, num_threads=self.num_threads)
-
-    def _mask(self, weights: Array) -> Mask:
-        return prune_mask(weights, self.pattern, num_threads=self.num_threads)
-
-    def _packed(self, info: TensorInfo) -> TensorInfo:
-        return replace(info, packed=True, kept=None, pattern=str(self.pattern))
+            mask = prune_mask(weights, step.pattern, num_threads=self.num_threads)
+            return pack(weights, mask, num_threads=self.num_threads)
+        return prune(weights, step.pattern, num_threads=self.num_threads)
 
 
 @dataclass(frozen=True)
@@ -124,14 +113,13 @@ class Pack:
     selection: Selection
     even_if_larger: bool
     num_threads: int | None
-    pattern: None = None
 
     def plan(self, name: str, info: TensorInfo) -> Step | None:
         """Leave alone what is not selected; of the rest, only the weights can tell."""
         why_not = "packed already" if info.packed else self.selection.why_not(name, info)
         return None if why_not is None else Step("unchanged", info, why_not)
 
-    def plan_seeing(self, info: TensorInfo, tensor: Tensor) -> Step:
+    def plan_seeing(self, name: str, info: TensorInfo, tensor: Tensor) -> Step:  # noqa: ARG002
         """Count the zeros; pack if that is smaller."""
         kept = nonzero(as_dense(tensor, self.num_threads), self.num_threads).kept
         smaller = replace(info, packed=True, kept=kept)
@@ -150,9 +138,7 @@ class Pack:
 class Unpack:
     """Turn packed tensors into dense ones."""
 
-    selection: Selection
     num_threads: int | None
-    pattern: None = None
 
     def plan(self, name: str, info: TensorInfo) -> Step:  # noqa: ARG002  # all are treated alike
         """Unpack what is packed."""
@@ -160,9 +146,9 @@ class Unpack:
             return Step("unpacked", dense(info))
         return Step("unchanged", info, "dense already")
 
-    def plan_seeing(self, info: TensorInfo, tensor: Tensor) -> Step:
+    def plan_seeing(self, name: str, info: TensorInfo, tensor: Tensor) -> Step:
         """Never needed: the header always tells."""
-        raise NotImplementedError(info, tensor)
+        raise NotImplementedError(name, info, tensor)
 
     def make(self, step: Step, tensor: Tensor) -> Tensor:
         """Unpack, or leave as it is."""
@@ -171,7 +157,7 @@ class Unpack:
 
 def dense(info: TensorInfo) -> TensorInfo:
     """Return the plan of the same tensor, dense."""
-    return replace(info, packed=False, kept=None, pattern=None)
+    return replace(info, packed=False, kept=None, most_kept=None, pattern=None)
 
 
 def as_dense(tensor: Tensor, num_threads: int | None) -> Array:
@@ -189,16 +175,22 @@ def stored_as(info: TensorInfo, tensor: Tensor, num_threads: int | None) -> Tens
     return tensor
 
 
-def _nbytes(info: TensorInfo, kept: int) -> int:
-    return replace(info, kept=kept).nbytes
+def surely_smaller(packed: TensorInfo, pattern: Pattern) -> bool:
+    """Tell whether a plan to pack saves space whatever the weights are."""
+    if packed.nbytes < packed.dense_nbytes:
+        return True
+    if not isinstance(pattern, Block):
+        return False
+    about = int((1 - pattern.sparsity) * prod(packed.shape))  # tiles at the edges are smaller
+    return replace(packed, kept=about).nbytes < SURELY_SMALLER * packed.dense_nbytes
 
 
-def _expected_kept(pattern: Pattern, info: TensorInfo) -> int | None:
-    """Estimate how many weights stay, without looking at them; None if nothing tells."""
+def _packed(info: TensorInfo, pattern: Pattern) -> TensorInfo:
+    """Return the plan of a tensor that is pruned and packed, as far as its header tells."""
     pruned = pattern.target(info.shape)
-    if pruned is None and isinstance(pattern, Block):
-        pruned = int(pattern.sparsity * prod(info.shape))
-    if pruned is None:
-        return info.kept
-    kept = prod(info.shape) - pruned
-    return kept if info.kept is None else min(kept, info.kept)
+    bounds = [
+        *((prod(info.shape) - pruned,) if pruned is not None else ()),
+        *((info.kept,) if info.kept is not None else ()),
+    ]
+    most = min(bounds) if bounds else None
+    return replace(info, packed=True, kept=None, most_kept=most, pattern=str(pattern))

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._dtypes import is_prunable
-from .._files import open_file
 from .._packed import PackedTensor
-from .._patterns import check_pattern
+from .._source import open_checkpoint
 from .._verify import verify
 from ._reports import InspectReport, TensorFound, TensorVerified, VerifyReport
-from ._selection import Selection
-from ._steps import Progress, Work, nonzero, source_path
+from ._rules import Rule, Rules, as_rules
+from ._selection import Selection, check_included
+from ._steps import Report, Work, nonzero
 from ._structure import find_pattern
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from .._patterns import Pattern
 
 
-def inspect_file(
+def inspect_checkpoint(
     path: str | os.PathLike[str],
     *,
     num_threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> InspectReport:
     """Find the sparsity, the pattern and the size of each tensor in a file.
 
@@ -60,19 +60,18 @@ def inspect_file(
     >>> folder = getfixture("tmp_path")
     >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
     >>> pp.save_file({"fc.weight": pp.pack(w)}, folder / "model.safetensors")
-    >>> found = pp.inspect_file(folder / "model.safetensors").tensors[0]
+    >>> found = pp.inspect_checkpoint(folder / "model.safetensors").tensors[0]
     >>> found.name, found.packed, found.sparsity, found.pattern
     ('fc.weight', True, 0.75, '3:4')
     """
-    source = source_path(path)
-    with open_file(source) as file:
-        infos = {name: file.info(name) for name in file.names}
-        work = Work(file, progress, [info.nbytes for info in infos.values()])
+    with open_checkpoint(path) as source:
+        infos = source.infos()
+        work = Work(source, progress, [info.nbytes for info in infos.values()])
         found = []
         for name, info in infos.items():
             with work.on(name) as tensor:
                 found.append(_found(name, info, tensor, num_threads))
-    return InspectReport(str(source), tuple(found), source.stat().st_size)
+        return InspectReport(str(source.path), tuple(found), source.nbytes)
 
 
 def _found(name: str, info: TensorInfo, tensor: Tensor, num_threads: int | None) -> TensorFound:
@@ -95,15 +94,16 @@ def _found(name: str, info: TensorInfo, tensor: Tensor, num_threads: int | None)
     )
 
 
-def verify_file(
+def verify_checkpoint(
     path: str | os.PathLike[str],
-    pattern: Pattern,
+    rules: Pattern | Rules | Iterable[Rule],
     *,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
     min_size: int = 2048,
     min_rank: int = 2,
-    progress: Progress | None = None,
+    defaults: bool = True,
+    progress: Report | None = None,
 ) -> VerifyReport:
     """Check that the weights of a file follow a pattern.
 
@@ -114,7 +114,7 @@ def verify_file(
     pattern : Pattern
         What they must follow.
     include, exclude, min_size, min_rank
-        Which tensors to check, as in `prune_file`.
+        Which tensors to check, as in `prune_checkpoint`.
     progress : callable, optional
         Called with a tensor's name, the bytes done and all bytes to do.
 
@@ -139,25 +139,26 @@ def verify_file(
     >>> folder = getfixture("tmp_path")
     >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
     >>> pp.save_file({"fc.weight": w}, folder / "model.safetensors")
-    >>> pp.verify_file(folder / "model.safetensors", pp.NM(3, 4)).ok
+    >>> pp.verify_checkpoint(folder / "model.safetensors", pp.NM(3, 4)).ok
     True
     """
-    check_pattern(pattern)
-    source = source_path(path)
-    selection = Selection.of(include, exclude, min_size, min_rank)
-    with open_file(source) as file:
-        selection.unmatched(file.names)
-        infos = {name: file.info(name) for name in file.names}
-        chosen = {n: info for n, info in infos.items() if selection.why_not(n, info) is None}
-        if not chosen:
-            msg = f"{source}: none of the {len(infos)} tensors is a weight to verify"
+    wanted = as_rules(rules)
+    selection = Selection.of(include, exclude, min_size, min_rank, defaults)
+    with open_checkpoint(path) as source:
+        infos = source.infos()
+        selection.check(infos)
+        decisions = {name: selection.decide(name, info, wanted) for name, info in infos.items()}
+        check_included(selection, {n: None if d.pattern else d.why for n, d in decisions.items()})
+        patterns = {name: d.pattern for name, d in decisions.items() if d.pattern is not None}
+        if not patterns:
+            msg = f"{source.path}: none of the {len(infos)} tensors is a weight to verify"
             raise ValueError(msg)
-        work = Work(file, progress, [info.nbytes for info in chosen.values()])
+        work = Work(source, progress, [infos[name].nbytes for name in patterns])
         checked = []
-        for name in chosen:
+        for name, pattern in patterns.items():
             with work.on(name) as tensor:
                 checked.append(_verified(name, tensor, pattern))
-    return VerifyReport(str(source), str(pattern), tuple(checked))
+        return VerifyReport(str(source.path), str(wanted), tuple(checked))
 
 
 def _verified(name: str, tensor: Tensor, pattern: Pattern) -> TensorVerified:

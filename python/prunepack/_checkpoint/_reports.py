@@ -54,15 +54,15 @@ class TensorReport:
 
 
 @dataclass(frozen=True)
-class FileReport:
+class CheckpointReport:
     """What became of a file, tensor by tensor.
 
     Attributes
     ----------
     source, target : str
         The file read and the file written.
-    pattern : str or None
-        What the weights were pruned with.
+    rules : str or None
+        What decided which weights were pruned.
     tensors : tuple of TensorReport
         In the order of the file.
     notes : tuple of str
@@ -75,7 +75,7 @@ class FileReport:
 
     source: str
     target: str
-    pattern: str | None
+    rules: str | None
     tensors: tuple[TensorReport, ...]
     notes: tuple[str, ...]
     bytes_before: int

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._files import create_file, open_file
 from .._packed import PackedTensor
-from .._patterns import check_pattern
+from .._source import open_checkpoint
+from .._target import create_checkpoint, layout_like, layout_of_size
 from ._jobs import Job, Pack, Prune, Step, Unpack
-from ._reports import FileReport, TensorReport
-from ._selection import Selection
-from ._steps import Progress, Work, naming, nonzero, source_path, target_path
+from ._paths import target_of
+from ._reports import CheckpointReport, TensorReport
+from ._rules import Rule, Rules, as_rules
+from ._selection import Selection, check_included
+from ._steps import Report, Work, naming, nonzero
 
 if TYPE_CHECKING:
     import os
@@ -23,22 +25,26 @@ if TYPE_CHECKING:
 
     from .._files import Tensor, TensorInfo
     from .._patterns import Pattern
+    from .._source import Checkpoint
 
 
-def prune_file(
+def prune_checkpoint(
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
-    pattern: Pattern,
+    rules: Pattern | Rules | Iterable[Rule],
     *,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
     min_size: int = 2048,
     min_rank: int = 2,
+    defaults: bool = True,
     packed: bool = True,
     even_if_larger: bool = False,
+    max_shard_size: int | None = None,
+    in_place: bool = False,
     num_threads: int | None = None,
-    progress: Progress | None = None,
-) -> FileReport:
+    progress: Report | None = None,
+) -> CheckpointReport:
     """Prune the weights of a model file into another file.
 
     Parameters
@@ -66,7 +72,7 @@ def prune_file(
 
     Returns
     -------
-    FileReport
+    CheckpointReport
         What became of each tensor, and of the file.
 
     Raises
@@ -90,19 +96,33 @@ def prune_file(
     >>> folder = getfixture("tmp_path")
     >>> w = np.arange(1, 4097, dtype=np.float32).reshape(64, 64)
     >>> pp.save_file({"fc.weight": w, "fc.bias": w[0]}, folder / "model.safetensors")
-    >>> report = pp.prune_file(
+    >>> report = pp.prune_checkpoint(
     ...     folder / "model.safetensors", folder / "small.safetensors", pp.NM(3, 4)
     ... )
     >>> sorted((t.name, t.action, t.sparsity) for t in report.tensors)
     [('fc.bias', 'unchanged', None), ('fc.weight', 'pruned', 0.75)]
     """
-    check_pattern(pattern)
-    selection = Selection.of(include, exclude, min_size, min_rank)
-    job = Prune(pattern, selection, packed, even_if_larger, num_threads)
-    return _rewrite(src, dst, job, progress)
+    wanted = as_rules(rules)
+    selection = Selection.of(include, exclude, min_size, min_rank, defaults)
+    with open_checkpoint(src) as source:
+        infos = source.infos()
+        notes = selection.check(infos)
+        decisions = {name: selection.decide(name, info, wanted) for name, info in infos.items()}
+        left = {n: None if d.pattern else d.why for n, d in decisions.items()}
+        check_included(selection, left)
+        return _rewrite(
+            source,
+            dst,
+            Prune(decisions, packed, even_if_larger, num_threads),
+            rules=str(wanted),
+            notes=notes,
+            max_shard_size=max_shard_size,
+            in_place=in_place,
+            progress=progress,
+        )
 
 
-def pack_file(
+def pack_checkpoint(
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
     *,
@@ -111,9 +131,11 @@ def pack_file(
     min_size: int = 2048,
     min_rank: int = 2,
     even_if_larger: bool = False,
+    max_shard_size: int | None = None,
+    in_place: bool = False,
     num_threads: int | None = None,
-    progress: Progress | None = None,
-) -> FileReport:
+    progress: Report | None = None,
+) -> CheckpointReport:
     """Pack the tensors of a model file that are sparse already.
 
     Parameters
@@ -121,7 +143,7 @@ def pack_file(
     src, dst : path-like
         The file to read and the file to write, .safetensors or .npz. They may be the same.
     include, exclude, min_size, min_rank
-        Which tensors to look at, as in `prune_file`.
+        Which tensors to look at, as in `prune_checkpoint`.
     even_if_larger : bool
         Pack a tensor also where that is larger.
     num_threads : int, optional
@@ -131,7 +153,7 @@ def pack_file(
 
     Returns
     -------
-    FileReport
+    CheckpointReport
         What became of each tensor, and of the file.
 
     Raises
@@ -155,21 +177,35 @@ def pack_file(
     >>> folder = getfixture("tmp_path")
     >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
     >>> pp.save_file({"fc.weight": w}, folder / "model.safetensors")
-    >>> report = pp.pack_file(folder / "model.safetensors", folder / "packed.safetensors")
+    >>> report = pp.pack_checkpoint(folder / "model.safetensors", folder / "packed.safetensors")
     >>> [(t.name, t.action, t.sparsity) for t in report.tensors]
     [('fc.weight', 'packed', 0.75)]
     """
-    selection = Selection.of(include, exclude, min_size, min_rank)
-    return _rewrite(src, dst, Pack(selection, even_if_larger, num_threads), progress)
+    selection = Selection.of(include, exclude, min_size, min_rank, defaults=False)
+    with open_checkpoint(src) as source:
+        infos = source.infos()
+        notes = selection.check(infos)
+        check_included(selection, {n: selection.why_not(n, info) for n, info in infos.items()})
+        return _rewrite(
+            source,
+            dst,
+            Pack(selection, even_if_larger, num_threads),
+            notes=notes,
+            max_shard_size=max_shard_size,
+            in_place=in_place,
+            progress=progress,
+        )
 
 
-def unpack_file(
+def unpack_checkpoint(
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
     *,
+    max_shard_size: int | None = None,
+    in_place: bool = False,
     num_threads: int | None = None,
-    progress: Progress | None = None,
-) -> FileReport:
+    progress: Report | None = None,
+) -> CheckpointReport:
     """Write a model file with every packed tensor dense again.
 
     Parameters
@@ -183,7 +219,7 @@ def unpack_file(
 
     Returns
     -------
-    FileReport
+    CheckpointReport
         What became of each tensor, and of the file.
 
     Raises
@@ -200,47 +236,66 @@ def unpack_file(
     >>> folder = getfixture("tmp_path")
     >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
     >>> pp.save_file({"fc.weight": pp.pack(w)}, folder / "model.safetensors")
-    >>> report = pp.unpack_file(folder / "model.safetensors", folder / "dense.safetensors")
+    >>> report = pp.unpack_checkpoint(folder / "model.safetensors", folder / "dense.safetensors")
     >>> [(t.name, t.action, t.sparsity) for t in report.tensors]
     [('fc.weight', 'unpacked', 0.75)]
     """
-    return _rewrite(src, dst, Unpack(Selection(), num_threads), progress)
+    with open_checkpoint(src) as source:
+        return _rewrite(
+            source,
+            dst,
+            Unpack(num_threads),
+            max_shard_size=max_shard_size,
+            in_place=in_place,
+            progress=progress,
+        )
 
 
 def _rewrite(
-    src: str | os.PathLike[str],
+    source: Checkpoint,
     dst: str | os.PathLike[str],
     job: Job,
-    progress: Progress | None,
-) -> FileReport:
-    """Carry `job` out on every tensor of `src`, writing each before the next is read."""
+    *,
+    rules: str | None = None,
+    notes: tuple[str, ...] = (),
+    max_shard_size: int | None = None,
+    in_place: bool = False,
+    progress: Report | None,
+) -> CheckpointReport:
+    """Carry `job` out on every tensor of `source`, writing each before the next is read."""
     started = perf_counter()
-    source, target = source_path(src), target_path(dst)
-    bytes_before = source.stat().st_size
-    with open_file(source) as file:
-        notes = job.selection.unmatched(file.names)
-        infos = {name: file.info(name) for name in file.names}
-        steps, unsure = _plan(job, infos)
-        work = Work(file, progress, [infos[name].dense_nbytes for name in (*unsure, *infos)])
-        for name in unsure:
+    target, as_folder = target_of(
+        source, dst, in_place=in_place, resharded=max_shard_size is not None
+    )
+    infos = source.infos()
+    steps, unsure = _plan(job, infos)
+    sizes = [infos[name].dense_nbytes for name in (*unsure, *infos)]
+    work = Work(source, progress, sizes)
+    for name in unsure:
+        with work.on(name) as tensor:
+            steps[name] = job.plan_seeing(name, infos[name], tensor)
+    plan = {name: steps[name].info for name in infos}
+    layout = None
+    if as_folder:
+        like = layout_like(source)
+        layout = like if max_shard_size is None else layout_of_size(plan, max_shard_size)
+    done: dict[str, TensorReport] = {}
+    with create_checkpoint(target, plan, source=source, layout=layout) as out:
+        for name in out.order:
             with work.on(name) as tensor:
-                steps[name] = job.plan_seeing(infos[name], tensor)
-        plan = {name: steps[name].info for name in infos}
-        tensors = []
-        with create_file(target, plan, metadata=file.metadata) as out:
-            for name, info in infos.items():
-                with work.on(name) as tensor:
-                    stored = job.make(steps[name], tensor)
-                    out.write(name, stored)
-                    tensors.append(_report(name, info, steps[name], stored, job.num_threads))
-    return FileReport(
-        source=str(source),
+                stored = job.make(steps[name], tensor)
+                out.write(name, stored)
+                done[name] = _report(name, infos[name], steps[name], stored, job.num_threads)
+    with open_checkpoint(target) as written:
+        bytes_after = written.nbytes
+    return CheckpointReport(
+        source=str(source.path),
         target=str(target),
-        pattern=None if job.pattern is None else str(job.pattern),
-        tensors=tuple(tensors),
+        rules=rules,
+        tensors=tuple(done[name] for name in infos),
         notes=notes,
-        bytes_before=bytes_before,
-        bytes_after=target.stat().st_size,
+        bytes_before=source.nbytes,
+        bytes_after=bytes_after,
         seconds=perf_counter() - started,
     )
 

@@ -1,18 +1,47 @@
-"""Which tensors of a model are weights to prune."""
+"""Which tensors of a model are worked on, and what is done to each."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from math import prod
 from typing import TYPE_CHECKING
 
 from .._dtypes import is_prunable
+from ._defaults import kind_of_name, too_small
+from ._rules import Rules, any_match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from .._files import TensorInfo
+    from .._patterns import Pattern
+    from ._rules import LeftAlone
+
+LEFT_OUT = "not included"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one tensor, and what decided it.
+
+    Attributes
+    ----------
+    then : Pattern, "skip" or "keep dense"
+        As in `Rule`.
+    why : str
+        For people: ``"rank 1"``, ``"rule 2 (*.mlp.*)"``; empty for the pattern of all weights.
+    rule : int or None
+        The number of the rule that decided, counted from 1.
+    """
+
+    then: Pattern | LeftAlone
+    why: str = ""
+    rule: int | None = None
+
+    @property
+    def pattern(self) -> Pattern | None:
+        """The pattern to prune with, if it is to be pruned."""
+        return None if isinstance(self.then, str) else self.then
 
 
 @dataclass(frozen=True)
@@ -25,16 +54,24 @@ class Selection:
         Globs over names. With any `include`, a tensor must match one; it must match no `exclude`.
     min_size, min_rank : int
         The fewest elements and dimensions of a tensor that counts as a weight.
+    defaults : bool
+        Whether embeddings, output heads, norms and biases are told by their names and left alone.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     min_size: int = 2048
     min_rank: int = 2
+    defaults: bool = True
 
     @classmethod
     def of(
-        cls, include: Iterable[str], exclude: Iterable[str], min_size: int, min_rank: int
+        cls,
+        include: Iterable[str],
+        exclude: Iterable[str],
+        min_size: int,
+        min_rank: int,
+        defaults: bool,
     ) -> Selection:
         """Check what a caller gave.
 
@@ -47,23 +84,32 @@ class Selection:
             if isinstance(globs, str):
                 msg = f"{argument} must be an iterable of globs, got a str; write [{globs!r}]"
                 raise TypeError(msg)
-        return cls(tuple(include), tuple(exclude), min_size, min_rank)
+        return cls(tuple(include), tuple(exclude), min_size, min_rank, defaults)
+
+    def decide(self, name: str, info: TensorInfo, rules: Rules) -> Decision:
+        """Decide by the first of these that has a say.
+
+        The globs to include and exclude; whether the dtype can be pruned; the rules; the
+        built-in defaults; the pattern for what is left.
+        """
+        why = self._named_out(name) or _dtype_out(info)
+        if why is not None:
+            return Decision("skip", why)
+        for number, rule in enumerate(rules.rules, 1):
+            if rule.matches(name, info):
+                return Decision(rule.then, f"rule {number} ({rule})", number)
+        why = self._default_out(name, info)
+        if why is not None:
+            return Decision("skip", why)
+        if rules.otherwise is None:
+            return Decision("skip", "no rule matches")
+        return Decision(rules.otherwise)
 
     def why_not(self, name: str, info: TensorInfo) -> str | None:
-        """Say why a tensor is to be left alone, or None if it is to be worked on."""
-        if self.include and not _any_match(name, self.include):
-            return "not included"
-        if _any_match(name, self.exclude):
-            return "excluded"
-        if info.numpy is None or not is_prunable(info.numpy):
-            return f"dtype {info.dtype}"
-        if len(info.shape) < self.min_rank:
-            return f"rank {len(info.shape)}"
-        if prod(info.shape) < self.min_size:
-            return f"fewer than {self.min_size:,} elements"
-        return None
+        """Say why a tensor is to be left alone where there are no rules, or None if it is not."""
+        return self._named_out(name) or _dtype_out(info) or self._default_out(name, info)
 
-    def unmatched(self, names: Iterable[str]) -> tuple[str, ...]:
+    def check(self, infos: Mapping[str, TensorInfo]) -> tuple[str, ...]:
         """Say which excludes match no name.
 
         Raises
@@ -71,18 +117,44 @@ class Selection:
         ValueError
             If an include matches no name: what it was meant to prune would stay as it was.
         """
-        known = tuple(names)
         for glob in self.include:
-            if not any(fnmatchcase(name, glob) for name in known):
-                example = f"; the names look like {known[0]!r}" if known else ""
-                msg = f"include {glob!r} matches none of the {len(known)} tensors{example}"
+            if not any(any_match(name, (glob,)) for name in infos):
+                example = f"; the names look like {next(iter(infos))!r}" if infos else ""
+                msg = f"include {glob!r} matches none of the {len(infos)} tensors{example}"
                 raise ValueError(msg)
         return tuple(
             f"exclude {glob!r} matches no tensor"
             for glob in self.exclude
-            if not any(fnmatchcase(name, glob) for name in known)
+            if not any(any_match(name, (glob,)) for name in infos)
         )
 
+    def _named_out(self, name: str) -> str | None:
+        if self.include and not any_match(name, self.include):
+            return LEFT_OUT
+        return "excluded" if any_match(name, self.exclude) else None
 
-def _any_match(name: str, globs: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, glob) for glob in globs)
+    def _default_out(self, name: str, info: TensorInfo) -> str | None:
+        small = too_small(info, self.min_rank, self.min_size)
+        return small or (kind_of_name(name) if self.defaults else None)
+
+
+def check_included(selection: Selection, why_not: Mapping[str, str | None]) -> None:
+    """Raise a ValueError if an include matches tensors, but none that is worked on.
+
+    Parameters
+    ----------
+    selection : Selection
+        What was included.
+    why_not : mapping of str to str or None
+        For every tensor why it is left alone; None if it is not.
+    """
+    for glob in selection.include:
+        reasons = [why for name, why in why_not.items() if any_match(name, (glob,))]
+        if reasons and None not in reasons:
+            common, _ = Counter(reasons).most_common(1)[0]
+            msg = f"include {glob!r} matches only tensors that are left alone: {common}"
+            raise ValueError(msg)
+
+
+def _dtype_out(info: TensorInfo) -> str | None:
+    return None if info.numpy is not None and is_prunable(info.numpy) else f"dtype {info.dtype}"

@@ -8,7 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from .._checkpoint import inspect_file, pack_file, prune_file, unpack_file, verify_file
+from .._checkpoint import (
+    inspect_checkpoint,
+    pack_checkpoint,
+    prune_checkpoint,
+    unpack_checkpoint,
+    verify_checkpoint,
+)
 from .._demo import run_demo
 from . import _show
 from ._arguments import pattern_from
@@ -19,7 +25,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from .._checkpoint import FileReport
+    from .._checkpoint import CheckpointReport
     from .._demo import DemoReport
     from .._patterns import Pattern
 
@@ -28,7 +34,7 @@ def prune(options: argparse.Namespace) -> int:
     """Carry out ``prunepack prune``."""
     pattern = _pattern(options)
     with progress_bar("pruning", shown=_talks(options)) as progress:
-        report = prune_file(
+        report = prune_checkpoint(
             options.source,
             options.target,
             pattern,
@@ -44,7 +50,7 @@ def prune(options: argparse.Namespace) -> int:
 def pack(options: argparse.Namespace) -> int:
     """Carry out ``prunepack pack``."""
     with progress_bar("packing", shown=_talks(options)) as progress:
-        report = pack_file(
+        report = pack_checkpoint(
             options.source,
             options.target,
             even_if_larger=options.even_if_larger,
@@ -58,7 +64,7 @@ def pack(options: argparse.Namespace) -> int:
 def unpack(options: argparse.Namespace) -> int:
     """Carry out ``prunepack unpack``."""
     with progress_bar("unpacking", shown=_talks(options)) as progress:
-        report = unpack_file(
+        report = unpack_checkpoint(
             options.source, options.target, num_threads=options.num_threads, progress=progress
         )
     return _done(report, options)
@@ -67,7 +73,9 @@ def unpack(options: argparse.Namespace) -> int:
 def inspect(options: argparse.Namespace) -> int:
     """Carry out ``prunepack inspect``."""
     with progress_bar("inspecting", shown=_talks(options)) as progress:
-        report = inspect_file(options.file, num_threads=options.num_threads, progress=progress)
+        report = inspect_checkpoint(
+            options.file, num_threads=options.num_threads, progress=progress
+        )
     if options.json:
         _print_json(report.to_json())
     else:
@@ -79,7 +87,7 @@ def verify(options: argparse.Namespace) -> int:
     """Carry out ``prunepack verify``; the status is 1 when a pattern is broken."""
     pattern = _pattern(options)
     with progress_bar("verifying", shown=_talks(options)) as progress:
-        report = verify_file(options.file, pattern, progress=progress, **_selection(options))
+        report = verify_checkpoint(options.file, pattern, progress=progress, **_selection(options))
     if options.json:
         _print_json(report.to_json())
     elif not options.quiet:
@@ -126,11 +134,11 @@ def _talks(options: argparse.Namespace) -> bool:
     return not (options.json or options.quiet)
 
 
-def _done(report: FileReport, options: argparse.Namespace) -> int:
+def _done(report: CheckpointReport, options: argparse.Namespace) -> int:
     if options.json:
         _print_json(report.to_json())
     elif not options.quiet:
-        _show.show_file_report(report)
+        _show.show_checkpoint_report(report)
     return 0
 
 

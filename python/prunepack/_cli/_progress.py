@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
+import rich.progress
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 from . import _text
@@ -16,14 +17,14 @@ from . import _text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .._checkpoint import Progress
+
 # Work that takes less than this ends before a bar could be read.
 PATIENCE_SECONDS = 0.3
 
 
 @contextmanager
-def progress_bar(
-    verb: str, *, shown: bool = True
-) -> Iterator[Callable[[str, int, int], None] | None]:
+def progress_bar(verb: str, *, shown: bool = True) -> Iterator[Callable[[Progress], None] | None]:
     """Show how far the work is, and take the bar away at the end.
 
     Parameters
@@ -45,10 +46,10 @@ def progress_bar(
     task = bar.add_task(verb, name="")
     started = monotonic()
 
-    def advance(name: str, done: int, total: int) -> None:
+    def advance(at: Progress) -> None:
         if not bar.live.is_started and monotonic() - started > PATIENCE_SECONDS:
             bar.start()
-        bar.update(task, completed=done, total=total, name=_text.printable(name))
+        bar.update(task, completed=at.nbytes, total=at.total_nbytes, name=_text.printable(at.name))
 
     try:
         yield advance
@@ -56,8 +57,8 @@ def progress_bar(
         bar.stop()
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
+def _bar(console: Console) -> rich.progress.Progress:
+    return rich.progress.Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
         TextColumn("{task.percentage:>3.0f} %", markup=False),

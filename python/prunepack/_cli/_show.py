@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
     from rich.console import JustifyMethod
 
-    from .._checkpoint import FileReport, InspectReport, TensorFound, TensorReport, VerifyReport
+    from .._checkpoint import (
+        CheckpointReport,
+        InspectReport,
+        TensorFound,
+        TensorReport,
+        VerifyReport,
+    )
     from .._demo import DemoReport
 
 # Wide enough for any name: what goes to a file or a pipe is searched, not looked at.
@@ -66,13 +72,13 @@ def add_footer(made: Table, *cells: str) -> None:
         column.footer = cell
 
 
-def show_file_report(report: FileReport) -> None:
+def show_checkpoint_report(report: CheckpointReport) -> None:
     """Print what became of a file: a line for each thing done, and one for the file."""
     out = console()
     title = f"{report.source} -> {report.target}"
     out.print(Text(_text.printable(title), style="bold"), soft_wrap=True)
-    if report.pattern is not None:
-        out.print(report.pattern)
+    if report.rules is not None:
+        out.print(report.rules)
     out.print()
     out.print(_summary_table(report))
     out.print()
@@ -80,7 +86,7 @@ def show_file_report(report: FileReport) -> None:
         out.print(line, soft_wrap=True)
 
 
-def _summary_table(report: FileReport) -> Table:
+def _summary_table(report: CheckpointReport) -> Table:
     made = table("", "tensors", "weights", "sparsity", "before", "after", "ratio")
     groups: dict[str, list[TensorReport]] = {}
     for tensor in report.tensors:
@@ -117,7 +123,7 @@ def _figures(tensors: Iterable[TensorReport], before: int, after: int) -> list[s
     ]
 
 
-def _closing_lines(report: FileReport) -> Iterable[str]:
+def _closing_lines(report: CheckpointReport) -> Iterable[str]:
     if report.model_bytes and any(t.packed for t in report.tensors):
         over = report.bytes_after / report.model_bytes - 1
         yield (
@@ -129,7 +135,7 @@ def _closing_lines(report: FileReport) -> Iterable[str]:
         listed = ", ".join(_text.printable(name) for name in dense[:NAMES_LISTED])
         more = f" and {len(dense) - NAMES_LISTED} more" if len(dense) > NAMES_LISTED else ""
         yield f"stayed dense, because packing would not make it smaller: {listed}{more}"
-    if report.pattern is not None and all(t.action == "unchanged" for t in report.tensors):
+    if report.rules is not None and all(t.action == "unchanged" for t in report.tensors):
         yield "note: nothing was pruned; see --include, --min-size and --min-rank"
     for note in report.notes:
         yield f"note: {note}"
