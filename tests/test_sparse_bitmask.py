@@ -20,6 +20,7 @@ from prunepack import PackedTensor, pack
 from prunepack._dtypes import DTYPES
 from prunepack._files import TensorInfo, create_file, load_file, open_file, save_file
 from prunepack._safetensors import SafetensorsFile
+from prunepack._storage import Storage
 
 deserialize: Callable[[bytes], list[tuple[str, dict[str, Any]]]] = safetensors.deserialize
 DATA = Path(__file__).parent / "data" / "compressed-tensors"
@@ -68,7 +69,7 @@ def test_saves_the_same_bytes(path: Path, tmp_path: Path) -> None:
     tensors = load_file(path)
     infos = {name: TensorInfo.of(tensor) for name, tensor in tensors.items()}
     copy = tmp_path / "copy.safetensors"
-    with create_file(copy, infos, describe_packed=False) as file:
+    with create_file(copy, infos, storage=Storage("sparse-bitmask")) as file:
         for name, tensor in tensors.items():
             file.write(name, tensor)
     assert copy.read_bytes() == path.read_bytes()
@@ -301,7 +302,7 @@ def test_packed_is_written_where_packed_was_planned(tmp_path: Path) -> None:
         pass
     with (
         pytest.raises(ValueError, match=r"must end in \.weight without metadata, got 'p'"),
-        create_file(path, {"p": TensorInfo("F32", (2,), packed=True)}, describe_packed=False),
+        create_file(path, {"p": TensorInfo("F32", (2,), packed=True)}, storage=Storage("sparse-bitmask")),
     ):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,11 @@ from ._atomic import Opener, replacing
 from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, RawTensor, code_of
 from ._npy import NpyFile, npy_writer
-from ._npz import NpzFile, npz_writer
+from ._npz import NpzFile, npz_header_nbytes, npz_writer
 from ._packed import PackedTensor
 from ._safetensors import SafetensorsFile
-from ._safetensors_writer import rank, safetensors_writer
+from ._safetensors_writer import rank, safetensors_header_nbytes, safetensors_writer
+from ._sparse_24 import planned_parts_24, stored_parts_24
 from ._sparse_bitmask import (
     METADATA_KEY,
     Origin,
@@ -31,10 +32,10 @@ from ._sparse_bitmask import (
     find_packed,
     look_packed,
     planned_parts,
-    prefix_of,
     read_packed,
     stored_parts,
 )
+from ._storage import PACKED, Storage
 from ._strict_json import shown
 
 Tensor: TypeAlias = "np.ndarray[Any, Any] | PackedTensor | RawTensor"
@@ -62,12 +63,13 @@ class Format:
         [str, Mapping[str, Entry], Mapping[str, str], Opener],
         AbstractContextManager[StoreWriter],
     ]
+    header_nbytes: Callable[[Mapping[str, Entry], Mapping[str, str]], int]
 
 
 FORMATS = {
-    ".safetensors": Format(SafetensorsFile, safetensors_writer),
-    ".npz": Format(NpzFile, npz_writer),
-    ".npy": Format(NpyFile, npy_writer),
+    ".safetensors": Format(SafetensorsFile, safetensors_writer, safetensors_header_nbytes),
+    ".npz": Format(NpzFile, npz_writer, npz_header_nbytes),
+    ".npy": Format(NpyFile, npy_writer, npz_header_nbytes),
 }
 
 
@@ -120,8 +122,12 @@ class TensorInfo:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all its parts in a file, at most if `kept` is open."""
-        return sum(entry.nbytes for entry in self.entries("", Origin("")).values())
+        """The bytes of all its parts in a file of prunepack's own, at most if `kept` is open."""
+        return self.nbytes_in(PACKED)
+
+    def nbytes_in(self, storage: Storage) -> int:
+        """Return the bytes of all its parts in a file, at most if `kept` is open."""
+        return sum(entry.nbytes for entry in self.entries("", Origin(""), storage).values())
 
     @property
     def dense_nbytes(self) -> int:
@@ -133,8 +139,11 @@ class TensorInfo:
             raise ValueError(msg)
         return math.prod(self.shape) * NUMPY_DTYPES[self.dtype].itemsize
 
-    def entries(self, name: str, origin: Origin) -> dict[str, Entry]:
-        """Return what is stored for a tensor of this kind: one plain tensor, or the four parts."""
+    def entries(self, name: str, origin: Origin, storage: Storage = PACKED) -> dict[str, Entry]:
+        """Return what is stored for a tensor of this kind: one plain tensor, or the parts."""
+        if self.packed and storage.is_24:
+            itemsize = NUMPY_DTYPES[self.dtype].itemsize
+            return planned_parts_24(origin, self.dtype, self.shape, itemsize)
         if self.packed:
             most = self.kept if self.kept is not None else self.most_kept
             open_ended = self.kept is None
@@ -238,6 +247,7 @@ def create_file(
     tensors: Mapping[str, TensorInfo],
     *,
     metadata: Mapping[str, str] | None = None,
+    storage: Storage = PACKED,
     describe_packed: bool | None = None,
     opened: Opener = replacing,
 ) -> Iterator[TensorFileWriter]:
@@ -251,10 +261,11 @@ def create_file(
         Every tensor that will be written, in any order.
     metadata : mapping of str to str, optional
         Strings to keep in the file. prunepack's own key is written anew.
+    storage : Storage
+        How packed tensors are stored.
     describe_packed : bool, optional
-        Whether the metadata names the packed tensors and their patterns. Without it the file is
-        as compressed-tensors would have written it, and only weights can be packed. By default it
-        does where there are any, or plain tensors would be taken for them.
+        Whether the metadata names the packed tensors. By default it does where there are any, or
+        plain tensors would be taken for them, and the format is prunepack's own.
     opened : Opener
         How the file is opened.
 
@@ -269,30 +280,66 @@ def create_file(
     ...     file.info("fc.weight").kept
     1
     """
+    origins, entries, kept_metadata = _prepared(tensors, metadata, storage, describe_packed)
+    with format_of(path).write(os.fspath(path), entries, kept_metadata, opened) as writer:
+        yield TensorFileWriter(writer, tensors, origins, storage)
+
+
+def header_nbytes(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, TensorInfo],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    storage: Storage = PACKED,
+    describe_packed: bool | None = None,
+) -> int:
+    """Return the bytes of a file to be that are not its tensors'; of .npz and .npy at most."""
+    _, entries, kept_metadata = _prepared(tensors, metadata, storage, describe_packed)
+    return format_of(path).header_nbytes(entries, kept_metadata)
+
+
+def stored_names(tensors: Mapping[str, TensorInfo], storage: Storage) -> Iterator[str]:
+    """Yield the names under which the parts of tensors will be stored."""
+    for name, info in tensors.items():
+        yield from info.entries(name, Origin(storage.prefix_of(name)), storage)
+
+
+def _prepared(
+    tensors: Mapping[str, TensorInfo],
+    metadata: Mapping[str, str] | None,
+    storage: Storage,
+    describe_packed: bool | None,
+) -> tuple[dict[str, Origin], dict[str, Entry], dict[str, str]]:
+    """Return where the parts of packed tensors go, all plain tensors, and the metadata of a file."""
     origins = {
-        name: Origin(prefix_of(name), info.pattern) for name, info in tensors.items() if info.packed
+        name: Origin(storage.prefix_of(name), info.pattern)
+        for name, info in tensors.items()
+        if info.packed
     }
-    entries = _stored_entries(tensors, origins)
+    _check_can_be_packed(tensors, storage)
+    entries = _stored_entries(tensors, origins, storage)
     kept_metadata = {key: text for key, text in (metadata or {}).items() if key != METADATA_KEY}
     if describe_packed is None:
         describe_packed = bool(origins) or look_packed(entries)
-    elif not describe_packed:
-        _check_are_weights(origins)
-    if describe_packed:
+    if describe_packed and not storage.is_foreign:
         kept_metadata[METADATA_KEY] = describe(origins)
-    with format_of(path).write(os.fspath(path), entries, kept_metadata, opened) as writer:
-        yield TensorFileWriter(writer, tensors, origins)
+    return origins, entries, kept_metadata
 
 
 class TensorFileWriter:
     """What `create_file` hands to its block."""
 
     def __init__(
-        self, writer: StoreWriter, tensors: Mapping[str, TensorInfo], origins: Mapping[str, Origin]
+        self,
+        writer: StoreWriter,
+        tensors: Mapping[str, TensorInfo],
+        origins: Mapping[str, Origin],
+        storage: Storage,
     ) -> None:
         self._writer = writer
         self._tensors = tensors
         self._origins = origins
+        self._storage = storage
         self.stored: dict[str, int] = {}
         """The bytes of each plain tensor written so far, by the name it is stored under."""
 
@@ -316,7 +363,12 @@ class TensorFileWriter:
                     f" got {tensor.shape}"
                 )
                 raise ValueError(msg)
-            for part, array in stored_parts(origin, tensor).items():
+            parts = (
+                stored_parts_24(origin, name, tensor)
+                if self._storage.is_24
+                else stored_parts(origin, tensor)
+            )
+            for part, array in parts.items():
                 self._write(part, array)
 
     def _write(self, stored: str, tensor: np.ndarray[Any, Any] | RawTensor) -> None:
@@ -324,20 +376,20 @@ class TensorFileWriter:
         self.stored[stored] = tensor.nbytes
 
 
-def place_in_file(name: str, info: TensorInfo) -> tuple[int, str]:
+def place_in_file(name: str, info: TensorInfo, storage: Storage) -> tuple[int, str]:
     """Return a sort key: in its order tensors can be written to a file one after the other."""
-    stored = Origin(prefix_of(name)).part("compressed") if info.packed else name
+    stored = Origin(storage.prefix_of(name)).part("compressed") if info.packed else name
     return rank(stored, info.dtype)
 
 
 def _stored_entries(
-    tensors: Mapping[str, TensorInfo], origins: Mapping[str, Origin]
+    tensors: Mapping[str, TensorInfo], origins: Mapping[str, Origin], storage: Storage
 ) -> dict[str, Entry]:
     """Return the plain tensors a file will hold, all under names of their own."""
     entries: dict[str, Entry] = {}
     owners: dict[str, str] = {}
     for name, info in tensors.items():
-        for stored, entry in info.entries(name, origins.get(name, Origin(""))).items():
+        for stored, entry in info.entries(name, origins.get(name, Origin("")), storage).items():
             if stored in entries:
                 msg = (
                     f"tensors {shown(owners[stored])} and {shown(name)} would both be stored"
@@ -348,11 +400,11 @@ def _stored_entries(
     return entries
 
 
-def _check_are_weights(names: Iterable[str]) -> None:
-    """Nothing but the metadata could tell the name of a packed tensor that is not a weight."""
-    for name in names:
-        if not name.endswith(".weight"):
-            msg = f"name of a packed tensor must end in .weight without metadata, got {shown(name)}"
+def _check_can_be_packed(tensors: Mapping[str, TensorInfo], storage: Storage) -> None:
+    for name, info in tensors.items():
+        why_not = storage.why_not(name, info.shape) if info.packed else None
+        if why_not is not None:
+            msg = f"tensor {shown(name)} of shape {info.shape} must be stored dense: {why_not}"
             raise ValueError(msg)
 
 

@@ -44,10 +44,14 @@ class Folder:
     carried: tuple[str, ...]
 
     @property
+    def own(self) -> tuple[str, ...]:
+        """The files with its tensors, and the index."""
+        return (*self.shards, *((self.index_name,) if self.index_name else ()))
+
+    @property
     def nbytes(self) -> int:
         """The bytes of all files."""
-        names = (*self.shards, *self.carried, *((self.index_name,) if self.index_name else ()))
-        return sum((self.path / name).stat().st_size for name in names)
+        return sum((self.path / name).stat().st_size for name in (*self.own, *self.carried))
 
 
 def look_into(path: Path) -> Folder:
@@ -71,6 +75,14 @@ def look_into(path: Path) -> Folder:
     own = {*shards, *indexes}
     carried = tuple(name for name in files if name not in own)
     return Folder(path, shards, indexes[0] if indexes else None, index, carried)
+
+
+def everything_in(path: Path) -> Iterator[str]:
+    """Yield the paths of all files and links below a folder, hidden ones too."""
+    for parent, folders, names in os.walk(path):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for name in (*names, *links):
+            yield str(Path(parent, name).relative_to(path))
 
 
 def _only_model(path: Path, files: tuple[str, ...]) -> str:

@@ -29,6 +29,7 @@ from ._strict_json import Object, parse, shown
 MANIFEST = "prunepack.json"
 VERSION = 1
 _MANIFEST_LIMIT = 100_000_000
+_MEMBER = 320  # two headers of the archive, that of the array, and a line of the manifest
 _NAME_LIMIT = 65_535  # a zip archive counts the bytes of a member's name in 16 bits
 _BEST_DEFLATION = 1032  # 258 bytes in two bits: deflate can do no better
 
@@ -230,6 +231,12 @@ def npz_writer(
         yield writer
         plan.check_complete()
         writer.write_manifest(metadata or {})
+
+
+def npz_header_nbytes(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> int:
+    """Return at most how many bytes an archive of `entries` has besides theirs."""
+    texts = sum(len(key.encode()) + len(text.encode()) + 8 for key, text in metadata.items())
+    return 512 + 2 * texts + sum(_MEMBER + 4 * len(name.encode()) for name in entries)
 
 
 class NpzWriter:

@@ -52,6 +52,11 @@ def safetensors_writer(
         writer.finish()
 
 
+def safetensors_header_nbytes(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> int:
+    """Return where the data of a file of `entries` would begin."""
+    return len(_Layout(entries, metadata).header())
+
+
 class SafetensorsWriter:
     """What `safetensors_writer` hands to its block: `write` is all a caller needs."""
 

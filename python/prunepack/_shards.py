@@ -100,12 +100,12 @@ class Shards(ClosesItself):
         """Return the name of the file that holds a tensor."""
         return Path(self._holding(name).path).name
 
-    def metadata_of(self, shard: str) -> dict[str, str]:
-        """Return the metadata of one file; none if there is no such file."""
+    def metadata_of(self, shard: str) -> dict[str, str] | None:
+        """Return the metadata of one file, or None if there is no such file."""
         for file in self.files:
             if Path(file.path).name == shard:
                 return dict(file.metadata)
-        return {}
+        return None
 
     def _holding(self, name: str) -> SafetensorsFile:
         file = self._file_of.get(name)

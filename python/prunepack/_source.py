@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from ._files import Tensor, TensorInfo
 
 
+def nbytes_of(path: Path) -> int:
+    """Return the bytes of all files of a checkpoint."""
+    return look_into(path).nbytes if path.is_dir() else path.stat().st_size
+
+
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a .safetensors, .npz or .npy file, or the folder of a Hugging Face model.
 
@@ -63,7 +68,7 @@ class Checkpoint(ClosesItself):
             self.nbytes = self.folder.nbytes
         else:
             self._tensors = open_file(path)
-            self.nbytes = path.stat().st_size
+            self.nbytes = nbytes_of(path)
         self.names = self._tensors.names
 
     def __iter__(self) -> Iterator[str]:
@@ -110,10 +115,13 @@ class Checkpoint(ClosesItself):
         return self._tensors.metadata
 
     def metadata_of(self, shard: str) -> Mapping[str, str]:
-        """Return the metadata of one of its files, without prunepack's own key."""
-        if self._shards is None:
+        """Return the metadata of one of its files, or of all if it has no such file.
+
+        Without prunepack's own key.
+        """
+        found = None if self._shards is None else self._shards.metadata_of(shard)
+        if found is None:
             return self._tensors.metadata
-        found = self._shards.metadata_of(shard)
         return {key: text for key, text in found.items() if key != METADATA_KEY}
 
 

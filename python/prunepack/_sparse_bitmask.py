@@ -53,11 +53,6 @@ class Origin(NamedTuple):
         return tuple(map(self.part, ("row_offsets", "shape", "compressed", "bitmask")))
 
 
-def prefix_of(name: str) -> str:
-    """Return what the parts of the packed tensor `name` are named after."""
-    return name.removesuffix(".weight")
-
-
 # --- writing ----------------------------------------------------------------------------------
 
 

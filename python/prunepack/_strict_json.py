@@ -95,10 +95,18 @@ def plain(value: Any, where: str) -> Any:
     Raises
     ------
     FormatError
-        If an object has a key twice.
+        If an object has a key twice, or they nest too deeply.
     """
+    try:
+        return _plain(value, where)
+    except RecursionError:
+        msg = f"{where}: must nest a few levels, nests too deeply"
+    raise FormatError(msg)
+
+
+def _plain(value: Any, where: str) -> Any:
     if isinstance(value, Object):
-        return {key: plain(item, where) for key, item in value.members(where).items()}
+        return {key: _plain(item, where) for key, item in value.members(where).items()}
     if isinstance(value, list):
-        return [plain(item, where) for item in value]
+        return [_plain(item, where) for item in value]
     return value

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ._atomic import creating, replacing_folder
-from ._files import create_file, place_in_file
-from ._folder import INDEX_NAME, SINGLE_NAME
+from ._atomic import creating, replacing, replacing_folder
+from ._files import create_file, header_nbytes, place_in_file, stored_names
+from ._folder import everything_in
 from ._index import index_text
+from ._layout import Layout
+from ._leftovers import is_leftover_name
 from ._sparse_bitmask import look_packed
+from ._storage import PACKED, Storage
 
 if TYPE_CHECKING:
     from ._files import Tensor, TensorFileWriter, TensorInfo
@@ -24,51 +26,6 @@ if TYPE_CHECKING:
     ]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Which tensors go into which file of a folder.
-
-    Attributes
-    ----------
-    shards : dict of str to tuple of str
-        For each file the tensors in it.
-    index_name : str or None
-        The index to write, if there is to be one.
-    """
-
-    shards: dict[str, tuple[str, ...]]
-    index_name: str | None
-
-
-def layout_like(source: Checkpoint) -> Layout:
-    """Return the layout that a checkpoint has; that of a file is one shard without an index."""
-    if source.folder is None:
-        return Layout({SINGLE_NAME: source.names}, None)
-    shards: dict[str, tuple[str, ...]] = dict.fromkeys(source.folder.shards, ())
-    for name in source.names:
-        shards[source.shard_of(name)] += (name,)
-    return Layout(shards, source.folder.index_name)
-
-
-def layout_of_size(plan: Mapping[str, TensorInfo], limit: int) -> Layout:
-    """Put tensors in their order into shards of at most `limit` bytes; a larger one is alone."""
-    groups: list[list[str]] = [[]]
-    size = 0
-    for name, info in plan.items():
-        if groups[-1] and size + info.nbytes > limit:
-            groups.append([])
-            size = 0
-        groups[-1].append(name)
-        size += info.nbytes
-    if len(groups) == 1:
-        return Layout({SINGLE_NAME: tuple(groups[0])}, None)
-    shards = {
-        f"model-{number:05}-of-{len(groups):05}.safetensors": tuple(group)
-        for number, group in enumerate(groups, 1)
-    }
-    return Layout(shards, INDEX_NAME)
-
-
 @contextlib.contextmanager
 def create_checkpoint(
     path: Path,
@@ -76,7 +33,7 @@ def create_checkpoint(
     *,
     source: Checkpoint,
     layout: Layout | None = None,
-    changed: Mapping[str, str] | None = None,
+    storage: Storage = PACKED,
 ) -> Iterator[CheckpointWriter]:
     """Write a checkpoint tensor by tensor; it takes the place of `path` when the block ends well.
 
@@ -90,43 +47,38 @@ def create_checkpoint(
         What it is made from: metadata and all other files are taken over from it.
     layout : Layout, optional
         The shards of a folder; without one a single file is written.
-    changed : mapping of str to str, optional
-        New text for files of the source that are not to be taken over as they are.
+    storage : Storage
+        How packed tensors are stored.
     """
-    if layout is None:
-        metadata = source.metadata_of(source.path.name)
-        shard = Layout({path.name: tuple(plan)}, None)
-        with contextlib.ExitStack() as open_files:
-            writer = CheckpointWriter(
-                shard,
-                plan,
-                open_files,
-                lambda _, infos: create_file(path, infos, metadata=metadata),
-            )
-            yield writer
-            writer.finish()
-        return
-    described = True if _look_packed(plan) else None
-    with replacing_folder(path) as folder, contextlib.ExitStack() as open_files:
+    with contextlib.ExitStack() as stack:
+        if layout is None:
+            layout, folder = Layout({path.name: tuple(plan)}, None), None
+        else:
+            folder = stack.enter_context(replacing_folder(path))
+        described = True if _look_packed(plan) else None
 
         def opened(
             name: str, infos: Mapping[str, TensorInfo]
         ) -> contextlib.AbstractContextManager[TensorFileWriter]:
             return create_file(
-                folder / name,
+                path if folder is None else folder / name,
                 infos,
-                metadata=source.metadata_of(name) or source.metadata,
+                metadata=source.metadata_of(name),
+                storage=storage,
                 describe_packed=described,
-                opened=creating,
+                opened=replacing if folder is None else creating,
             )
 
-        writer = CheckpointWriter(layout, plan, open_files, opened)
+        files = stack.enter_context(contextlib.ExitStack())
+        writer = CheckpointWriter(layout, plan, storage, files, opened)
         yield writer
         writer.finish()
+        if folder is None:
+            return
         if layout.index_name is not None:
             text = index_text(writer.shard_of, _index_metadata(source), writer.total_size)
             (folder / layout.index_name).write_text(text, "utf-8")
-        _carry(source, folder, changed or {})
+        _carry(source, folder, writer.texts, in_place=_are_same(path, source.path))
 
 
 class CheckpointWriter:
@@ -140,12 +92,15 @@ class CheckpointWriter:
         For each plain tensor written so far the file it is in.
     total_size : int
         Their bytes.
+    texts : dict of str to str
+        New text for files of the source that are not to be taken over as they are.
     """
 
     def __init__(
         self,
         layout: Layout,
         plan: Mapping[str, TensorInfo],
+        storage: Storage,
         open_files: contextlib.ExitStack,
         opened: _ShardOpener,
     ) -> None:
@@ -160,10 +115,11 @@ class CheckpointWriter:
         self.order = tuple(
             name
             for names in layout.shards.values()
-            for name in sorted(names, key=lambda name: place_in_file(name, plan[name]))
+            for name in sorted(names, key=lambda name: place_in_file(name, plan[name], storage))
         )
         self.shard_of: dict[str, str] = {}
         self.total_size = 0
+        self.texts: dict[str, str] = {}
 
     def write(self, name: str, tensor: Tensor) -> None:
         """Write one of the planned tensors, once."""
@@ -207,14 +163,72 @@ def _index_metadata(source: Checkpoint) -> Mapping[str, Any]:
     return source.folder.index.metadata
 
 
-def _carry(source: Checkpoint, folder: Path, changed: Mapping[str, str]) -> None:
-    """Take over the files of the source that hold no tensors."""
+def planned_frame(
+    path: Path,
+    plan: Mapping[str, TensorInfo],
+    *,
+    source: Checkpoint,
+    layout: Layout | None,
+    storage: Storage,
+    texts: Mapping[str, str],
+) -> int:
+    """Return the bytes of a checkpoint to be that are not its tensors': headers and other files."""
+    if layout is None:
+        metadata = source.metadata_of(source.path.name)
+        return header_nbytes(path, plan, metadata=metadata, storage=storage)
+    described = True if _look_packed(plan) else None
+    frame = 0
+    shard_of = {}
+    for shard, names in layout.shards.items():
+        infos = {name: plan[name] for name in names}
+        metadata = source.metadata_of(shard)
+        frame += header_nbytes(
+            Path(shard), infos, metadata=metadata, storage=storage, describe_packed=described
+        )
+        shard_of.update(dict.fromkeys(stored_names(infos, storage), shard))
+    if layout.index_name is not None:
+        total_size = sum(info.nbytes_in(storage) for info in plan.values())
+        frame += len(index_text(shard_of, _index_metadata(source), total_size).encode())
     carried = () if source.folder is None else source.folder.carried
-    for name in carried:
+    return frame + sum(
+        len(texts[name].encode()) if name in texts else (source.path / name).stat().st_size
+        for name in carried
+    )
+
+
+def _carry(source: Checkpoint, folder: Path, texts: Mapping[str, str], *, in_place: bool) -> None:
+    """Take over the files of the source that hold no tensors; in place also the hidden ones."""
+    if source.folder is None:
+        return
+    for name in source.folder.carried:
         target = folder / name
+        if target.exists():
+            msg = f"{source.path / name} would be replaced by a new shard; rename it"
+            raise ValueError(msg)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if name in changed:
-            target.write_text(changed[name], "utf-8")
+        if name in texts:
+            target.write_text(texts[name], "utf-8")
         else:
             shutil.copyfile(source.path / name, target)
-            shutil.copymode(source.path / name, target)
+        shutil.copymode(source.path / name, target)
+    if in_place:
+        known = {*source.folder.own, *source.folder.carried}
+        for name in everything_in(source.path):
+            if name not in known and not is_leftover_name(Path(name).name):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                _link(source.path / name, folder / name)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Take over a file or a link without touching it; it may be as large as a repository."""
+    if source.is_symlink():
+        target.symlink_to(source.readlink())
+        return
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    return one.exists() and one.samefile(other)

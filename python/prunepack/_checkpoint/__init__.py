@@ -8,6 +8,8 @@ callback while they work, and return what was done.
 from __future__ import annotations
 
 from ._look import inspect_checkpoint, verify_checkpoint
+from ._pack import pack_checkpoint, unpack_checkpoint
+from ._prune import prune_checkpoint
 from ._reports import (
     CheckpointReport,
     InspectReport,
@@ -16,8 +18,8 @@ from ._reports import (
     TensorVerified,
     VerifyReport,
 )
-from ._rewrite import pack_checkpoint, prune_checkpoint, unpack_checkpoint
 from ._rules import Rule, Rules
+from ._rules_file import load_rules
 from ._steps import Progress
 from ._structure import find_pattern
 
@@ -33,6 +35,7 @@ __all__ = [
     "VerifyReport",
     "find_pattern",
     "inspect_checkpoint",
+    "load_rules",
     "pack_checkpoint",
     "prune_checkpoint",
     "unpack_checkpoint",

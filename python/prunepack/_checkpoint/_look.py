@@ -10,10 +10,11 @@ from .._dtypes import is_prunable
 from .._packed import PackedTensor
 from .._source import open_checkpoint
 from .._verify import verify
+from ._decide import decide
 from ._reports import InspectReport, TensorFound, TensorVerified, VerifyReport
 from ._rules import Rule, Rules, as_rules
-from ._selection import Selection, check_included
-from ._steps import Report, Work, nonzero
+from ._selection import Decision, Selection
+from ._steps import ProgressCallback, Work, nonzero
 from ._structure import find_pattern
 
 if TYPE_CHECKING:
@@ -28,23 +29,23 @@ def inspect_checkpoint(
     path: str | os.PathLike[str],
     *,
     num_threads: int | None = None,
-    progress: Report | None = None,
+    progress: ProgressCallback | None = None,
 ) -> InspectReport:
-    """Find the sparsity, the pattern and the size of each tensor in a file.
+    """Find the sparsity, the pattern and the size of each tensor in a checkpoint.
 
     Parameters
     ----------
     path : path-like
-        A .safetensors or .npz file.
+        A .safetensors or .npz file, or the folder of a model.
     num_threads : int, optional
         Threads to use; by default all cores this process may use.
     progress : callable, optional
-        Called with a tensor's name, the bytes done and all bytes to do.
+        Called with a `Progress` before the first and after each tensor.
 
     Returns
     -------
     InspectReport
-        One entry a tensor, in the order of the file.
+        One entry a tensor, in the order of the files.
 
     Raises
     ------
@@ -66,12 +67,13 @@ def inspect_checkpoint(
     """
     with open_checkpoint(path) as source:
         infos = source.infos()
-        work = Work(source, progress, [info.nbytes for info in infos.values()])
-        found = []
-        for name, info in infos.items():
-            with work.on(name) as tensor:
-                found.append(_found(name, info, tensor, num_threads))
-        return InspectReport(str(source.path), tuple(found), source.nbytes)
+        sizes = {name: info.dense_nbytes for name, info in infos.items()}
+        work = Work(source, sizes, [infos], num_threads, progress)
+        found = work.through(
+            infos, lambda name, tensor, threads: _found(name, infos[name], tensor, threads)
+        )
+        tensors = tuple(tensor for _, tensor in found)
+        return InspectReport(str(source.path), tensors, source.nbytes)
 
 
 def _found(name: str, info: TensorInfo, tensor: Tensor, num_threads: int | None) -> TensorFound:
@@ -103,20 +105,23 @@ def verify_checkpoint(
     min_size: int = 2048,
     min_rank: int = 2,
     defaults: bool = True,
-    progress: Report | None = None,
+    num_threads: int | None = None,
+    progress: ProgressCallback | None = None,
 ) -> VerifyReport:
-    """Check that the weights of a file follow a pattern.
+    """Check that the weights of a checkpoint follow a pattern, or each its rule.
 
     Parameters
     ----------
     path : path-like
-        A .safetensors or .npz file.
-    pattern : Pattern
+        A .safetensors or .npz file, or the folder of a model.
+    rules : Pattern, Rules or iterable of Rule
         What they must follow.
-    include, exclude, min_size, min_rank
+    include, exclude, min_size, min_rank, defaults
         Which tensors to check, as in `prune_checkpoint`.
+    num_threads : int, optional
+        Threads to use; by default all cores this process may use.
     progress : callable, optional
-        Called with a tensor's name, the bytes done and all bytes to do.
+        Called with a `Progress` before the first and after each tensor.
 
     Returns
     -------
@@ -146,22 +151,30 @@ def verify_checkpoint(
     selection = Selection.of(include, exclude, min_size, min_rank, defaults)
     with open_checkpoint(path) as source:
         infos = source.infos()
-        selection.check(infos)
-        decisions = {name: selection.decide(name, info, wanted) for name, info in infos.items()}
-        check_included(selection, {n: None if d.pattern else d.why for n, d in decisions.items()})
+        decisions, _ = decide(source, infos, selection, wanted)
         patterns = {name: d.pattern for name, d in decisions.items() if d.pattern is not None}
         if not patterns:
             msg = f"{source.path}: none of the {len(infos)} tensors is a weight to verify"
             raise ValueError(msg)
-        work = Work(source, progress, [infos[name].nbytes for name in patterns])
-        checked = []
-        for name, pattern in patterns.items():
-            with work.on(name) as tensor:
-                checked.append(_verified(name, tensor, pattern))
-        return VerifyReport(str(source.path), str(wanted), tuple(checked))
+        sizes = {name: infos[name].dense_nbytes for name in patterns}
+        work = Work(source, sizes, [patterns], num_threads, progress)
+        checked = work.through(
+            patterns, lambda name, tensor, _: _verified(name, tensor, decisions[name])
+        )
+        tensors = tuple(tensor for _, tensor in checked)
+        return VerifyReport(str(source.path), str(wanted), tensors)
 
 
-def _verified(name: str, tensor: Tensor, pattern: Pattern) -> TensorVerified:
+def _verified(name: str, tensor: Tensor, decision: Decision) -> TensorVerified:
+    assert decision.pattern is not None
     assert isinstance(tensor, np.ndarray | PackedTensor)  # the selection leaves unknown dtypes out
-    found = verify(tensor, pattern)
-    return TensorVerified(name, found.ok, found.broken, found.first, found.message)
+    found = verify(tensor, decision.pattern)
+    return TensorVerified(
+        name,
+        str(decision.pattern),
+        decision.rule,
+        found.ok,
+        found.broken,
+        found.first,
+        found.message,
+    )

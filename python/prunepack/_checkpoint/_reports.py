@@ -19,14 +19,19 @@ class TensorReport:
         ``"pruned"``, ``"packed"``, ``"unpacked"`` or ``"unchanged"``.
     packed : bool
         Whether it is stored packed now.
+    pattern : str or None
+        What it was pruned with.
     note : str or None
-        Why it was left unchanged, or pruned and yet not packed.
+        Why it was left unchanged, pruned and yet not packed, or pruned with this pattern.
     kept : int or None
         Weights that are not zero now; None where nobody counted.
     bytes_before, bytes_after : int
         Its bytes in the two files, without the header.
     model_bytes : int
         Where packed, the bytes that b (1 - s) + 1 bits a weight come to; else `bytes_after`.
+    exact : bool
+        In a dry run, whether `bytes_after` is exact if no weight that is kept is zero already;
+        otherwise it is an estimate.
     """
 
     name: str
@@ -34,11 +39,13 @@ class TensorReport:
     shape: tuple[int, ...]
     action: str
     packed: bool
+    pattern: str | None
     note: str | None
     kept: int | None
     bytes_before: int
     bytes_after: int
     model_bytes: int
+    exact: bool = True
 
     @property
     def weights(self) -> int:
@@ -55,27 +62,33 @@ class TensorReport:
 
 @dataclass(frozen=True)
 class CheckpointReport:
-    """What became of a file, tensor by tensor.
+    """What became of a checkpoint, tensor by tensor.
 
     Attributes
     ----------
     source, target : str
-        The file read and the file written.
+        The checkpoint read and the one written; a dry run may have no target.
     rules : str or None
         What decided which weights were pruned.
+    format : str
+        How packed tensors are stored.
+    dry_run : bool
+        Whether nothing was written, and everything below is a prediction.
     tensors : tuple of TensorReport
         In the order of the file.
     notes : tuple of str
         What the caller may want to know, such as an exclude that matched nothing.
     bytes_before, bytes_after : int
-        The sizes of the two files, all counted.
+        The sizes of the two, all files counted.
     seconds : float
-        From opening the one to the other being in place.
+        From reading the one to the other being in place.
     """
 
     source: str
-    target: str
+    target: str | None
     rules: str | None
+    format: str
+    dry_run: bool
     tensors: tuple[TensorReport, ...]
     notes: tuple[str, ...]
     bytes_before: int
@@ -207,6 +220,10 @@ class TensorVerified:
     ----------
     name : str
         The tensor.
+    pattern : str
+        What it must follow.
+    rule : int or None
+        The number of the rule that says so, counted from 1.
     ok : bool
         Whether it follows the pattern.
     broken : int
@@ -218,6 +235,8 @@ class TensorVerified:
     """
 
     name: str
+    pattern: str
+    rule: int | None
     ok: bool
     broken: int
     first: tuple[int, ...] | None
@@ -226,10 +245,10 @@ class TensorVerified:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """Which tensors of a file follow a pattern; the tensors not looked at are not listed."""
+    """Which tensors of a checkpoint follow their patterns; the tensors not looked at are not listed."""
 
     path: str
-    pattern: str
+    rules: str
     tensors: tuple[TensorVerified, ...]
 
     @property

@@ -1,298 +1,97 @@
-"""Read a model file and write it pruned, packed or unpacked."""
+"""Carry a job out on every tensor of a checkpoint, and write the result as another one."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
+from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._folder import CONFIG_NAME
+from .._layout import Layout, layout_like, layout_of_size
+from .._model_config import config_text, read_config, with_sparsity, without_sparsity
 from .._packed import PackedTensor
-from .._source import open_checkpoint
-from .._target import create_checkpoint, layout_like, layout_of_size
-from ._jobs import Job, Pack, Prune, Step, Unpack
-from ._paths import target_of
+from .._source import nbytes_of
+from .._target import create_checkpoint, planned_frame
+from ._jobs import Job, Step, dense, estimated
+from ._paths import Output, checked_target
 from ._reports import CheckpointReport, TensorReport
-from ._rules import Rule, Rules, as_rules
-from ._selection import Selection, check_included
-from ._steps import Report, Work, naming, nonzero
+from ._steps import ProgressCallback, Work, naming, nonzero
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+    from typing import Any
 
     from .._files import Tensor, TensorInfo
-    from .._patterns import Pattern
     from .._source import Checkpoint
+    from .._storage import Storage
+
+_logger = logging.getLogger("prunepack")
+
+# Weights in formats that are not read here: they go along as they are, which may surprise.
+OTHER_WEIGHTS = (
+    ".bin",
+    ".ckpt",
+    ".gguf",
+    ".h5",
+    ".msgpack",
+    ".onnx",
+    ".pt",
+    ".pth",
+    ".safetensors",
+)
 
 
-def prune_checkpoint(
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
-    rules: Pattern | Rules | Iterable[Rule],
-    *,
-    include: Iterable[str] = (),
-    exclude: Iterable[str] = (),
-    min_size: int = 2048,
-    min_rank: int = 2,
-    defaults: bool = True,
-    packed: bool = True,
-    even_if_larger: bool = False,
-    max_shard_size: int | None = None,
-    in_place: bool = False,
-    num_threads: int | None = None,
-    progress: Report | None = None,
-) -> CheckpointReport:
-    """Prune the weights of a model file into another file.
-
-    Parameters
-    ----------
-    src, dst : path-like
-        The file to read and the file to write, .safetensors or .npz. They may be the same:
-        `dst` is replaced only when it is complete.
-    pattern : Pattern
-        Which weights to zero.
-    include, exclude : iterable of str
-        Globs over the names of tensors. With any `include`, only tensors that match one
-        are pruned; a tensor that matches an `exclude` is not.
-    min_size, min_rank : int
-        The fewest elements and dimensions of a tensor to prune. Biases and norms have rank
-        1 and pass through.
-    packed : bool
-        Store pruned tensors packed, where that is smaller. Otherwise every tensor of `dst`
-        is dense, with zeros.
-    even_if_larger : bool
-        Pack pruned tensors also where that is larger.
-    num_threads : int, optional
-        Threads to use; by default all cores this process may use.
-    progress : callable, optional
-        Called with a tensor's name, the bytes done and all bytes to do.
-
-    Returns
-    -------
-    CheckpointReport
-        What became of each tensor, and of the file.
-
-    Raises
-    ------
-    FormatError
-        If `src` does not hold what its format requires.
-    ValueError
-        If an include matches nothing, or the pattern does not fit a tensor.
-    OSError
-        If a file cannot be read or written. `dst` is then as it was.
-
-    Notes
-    -----
-    A tensor that is packed in `src` is unpacked, pruned and packed again. What is not
-    pruned passes through bit for bit. One tensor is in memory at a time.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import prunepack as pp
-    >>> folder = getfixture("tmp_path")
-    >>> w = np.arange(1, 4097, dtype=np.float32).reshape(64, 64)
-    >>> pp.save_file({"fc.weight": w, "fc.bias": w[0]}, folder / "model.safetensors")
-    >>> report = pp.prune_checkpoint(
-    ...     folder / "model.safetensors", folder / "small.safetensors", pp.NM(3, 4)
-    ... )
-    >>> sorted((t.name, t.action, t.sparsity) for t in report.tensors)
-    [('fc.bias', 'unchanged', None), ('fc.weight', 'pruned', 0.75)]
-    """
-    wanted = as_rules(rules)
-    selection = Selection.of(include, exclude, min_size, min_rank, defaults)
-    with open_checkpoint(src) as source:
-        infos = source.infos()
-        notes = selection.check(infos)
-        decisions = {name: selection.decide(name, info, wanted) for name, info in infos.items()}
-        left = {n: None if d.pattern else d.why for n, d in decisions.items()}
-        check_included(selection, left)
-        return _rewrite(
-            source,
-            dst,
-            Prune(decisions, packed, even_if_larger, num_threads),
-            rules=str(wanted),
-            notes=notes,
-            max_shard_size=max_shard_size,
-            in_place=in_place,
-            progress=progress,
-        )
-
-
-def pack_checkpoint(
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
-    *,
-    include: Iterable[str] = (),
-    exclude: Iterable[str] = (),
-    min_size: int = 2048,
-    min_rank: int = 2,
-    even_if_larger: bool = False,
-    max_shard_size: int | None = None,
-    in_place: bool = False,
-    num_threads: int | None = None,
-    progress: Report | None = None,
-) -> CheckpointReport:
-    """Pack the tensors of a model file that are sparse already.
-
-    Parameters
-    ----------
-    src, dst : path-like
-        The file to read and the file to write, .safetensors or .npz. They may be the same.
-    include, exclude, min_size, min_rank
-        Which tensors to look at, as in `prune_checkpoint`.
-    even_if_larger : bool
-        Pack a tensor also where that is larger.
-    num_threads : int, optional
-        Threads to use; by default all cores this process may use.
-    progress : callable, optional
-        Called with a tensor's name, the bytes done and all bytes to do.
-
-    Returns
-    -------
-    CheckpointReport
-        What became of each tensor, and of the file.
-
-    Raises
-    ------
-    FormatError
-        If `src` does not hold what its format requires.
-    ValueError
-        If an include matches nothing.
-    OSError
-        If a file cannot be read or written. `dst` is then as it was.
-
-    Notes
-    -----
-    In a tensor that is packed, -0.0 counts as zero and comes back as +0.0; no other weight
-    changes.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import prunepack as pp
-    >>> folder = getfixture("tmp_path")
-    >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
-    >>> pp.save_file({"fc.weight": w}, folder / "model.safetensors")
-    >>> report = pp.pack_checkpoint(folder / "model.safetensors", folder / "packed.safetensors")
-    >>> [(t.name, t.action, t.sparsity) for t in report.tensors]
-    [('fc.weight', 'packed', 0.75)]
-    """
-    selection = Selection.of(include, exclude, min_size, min_rank, defaults=False)
-    with open_checkpoint(src) as source:
-        infos = source.infos()
-        notes = selection.check(infos)
-        check_included(selection, {n: selection.why_not(n, info) for n, info in infos.items()})
-        return _rewrite(
-            source,
-            dst,
-            Pack(selection, even_if_larger, num_threads),
-            notes=notes,
-            max_shard_size=max_shard_size,
-            in_place=in_place,
-            progress=progress,
-        )
-
-
-def unpack_checkpoint(
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
-    *,
-    max_shard_size: int | None = None,
-    in_place: bool = False,
-    num_threads: int | None = None,
-    progress: Report | None = None,
-) -> CheckpointReport:
-    """Write a model file with every packed tensor dense again.
-
-    Parameters
-    ----------
-    src, dst : path-like
-        The file to read and the file to write, .safetensors or .npz. They may be the same.
-    num_threads : int, optional
-        Threads to use; by default all cores this process may use.
-    progress : callable, optional
-        Called with a tensor's name, the bytes done and all bytes to do.
-
-    Returns
-    -------
-    CheckpointReport
-        What became of each tensor, and of the file.
-
-    Raises
-    ------
-    FormatError
-        If `src` does not hold what its format requires.
-    OSError
-        If a file cannot be read or written. `dst` is then as it was.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import prunepack as pp
-    >>> folder = getfixture("tmp_path")
-    >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
-    >>> pp.save_file({"fc.weight": pp.pack(w)}, folder / "model.safetensors")
-    >>> report = pp.unpack_checkpoint(folder / "model.safetensors", folder / "dense.safetensors")
-    >>> [(t.name, t.action, t.sparsity) for t in report.tensors]
-    [('fc.weight', 'unpacked', 0.75)]
-    """
-    with open_checkpoint(src) as source:
-        return _rewrite(
-            source,
-            dst,
-            Unpack(num_threads),
-            max_shard_size=max_shard_size,
-            in_place=in_place,
-            progress=progress,
-        )
-
-
-def _rewrite(
+def rewrite(
     source: Checkpoint,
-    dst: str | os.PathLike[str],
+    output: Output,
     job: Job,
     *,
     rules: str | None = None,
     notes: tuple[str, ...] = (),
-    max_shard_size: int | None = None,
-    in_place: bool = False,
-    progress: Report | None,
+    size_limit: int | None = None,
+    num_threads: int | None,
+    progress: ProgressCallback | None,
 ) -> CheckpointReport:
-    """Carry `job` out on every tensor of `source`, writing each before the next is read."""
+    """Carry `job` out on every tensor of `source`, or say what that would do.
+
+    Raises
+    ------
+    ValueError
+        If the result would be larger than `size_limit`, or `output` is not possible.
+    """
     started = perf_counter()
-    target, as_folder = target_of(
-        source, dst, in_place=in_place, resharded=max_shard_size is not None
-    )
     infos = source.infos()
-    steps, unsure = _plan(job, infos)
-    sizes = [infos[name].dense_nbytes for name in (*unsure, *infos)]
-    work = Work(source, progress, sizes)
-    for name in unsure:
-        with work.on(name) as tensor:
-            steps[name] = job.plan_seeing(name, infos[name], tensor)
-    plan = {name: steps[name].info for name in infos}
-    layout = None
-    if as_folder:
-        like = layout_like(source)
-        layout = like if max_shard_size is None else layout_of_size(plan, max_shard_size)
-    done: dict[str, TensorReport] = {}
-    with create_checkpoint(target, plan, source=source, layout=layout) as out:
-        for name in out.order:
-            with work.on(name) as tensor:
-                stored = job.make(steps[name], tensor)
-                out.write(name, stored)
-                done[name] = _report(name, infos[name], steps[name], stored, job.num_threads)
-    with open_checkpoint(target) as written:
-        bytes_after = written.nbytes
+    steps = plan_by_header(job, infos)
+    unsure = [name for name in infos if name not in steps]
+    plan = _Plan(source, output, job.storage, infos, steps)
+    # Better said now than after hours of work.
+    target = None if output.dry_run else checked_target(source, output, plan.files())
+    sizes = {name: info.dense_nbytes for name, info in infos.items()}
+    rounds = (unsure,) if output.dry_run else (unsure, infos)
+    work = Work(source, sizes, rounds, num_threads, progress)
+    for name, step in work.through(
+        unsure, lambda name, tensor, threads: job.plan_seeing(name, infos[name], tensor, threads)
+    ):
+        steps[name] = step
+    _check_any_fits(job, infos, steps)
+    notes += tuple(plan.notes())
+    if target is None:
+        tensors = {name: _predicted(name, infos[name], steps[name], job.storage) for name in infos}
+        bytes_after = plan.size(tensors)
+    else:
+        tensors, bytes_after = _write(source, target, job, plan, work, size_limit)
     return CheckpointReport(
         source=str(source.path),
-        target=str(target),
+        target=None if output.path is None else str(output.path),
         rules=rules,
-        tensors=tuple(done[name] for name in infos),
+        format=job.storage.format,
+        dry_run=output.dry_run,
+        tensors=tuple(tensors[name] for name in infos),
         notes=notes,
         bytes_before=source.nbytes,
         bytes_after=bytes_after,
@@ -300,41 +99,202 @@ def _rewrite(
     )
 
 
-def _plan(job: Job, infos: Mapping[str, TensorInfo]) -> tuple[dict[str, Step], list[str]]:
-    """Return the steps that the header decides, and the names of the tensors it does not."""
+def plan_by_header(job: Job, infos: Mapping[str, TensorInfo]) -> dict[str, Step]:
+    """Return the steps of those tensors whose headers decide them."""
     steps: dict[str, Step] = {}
-    unsure = []
     for name, info in infos.items():
         with naming(name):
             step = job.plan(name, info)
-        if step is None:
-            unsure.append(name)
-        else:
+        if step is not None:
             steps[name] = step
-    return steps, unsure
+    return steps
 
 
-def _report(
-    name: str, before: TensorInfo, step: Step, stored: Tensor, num_threads: int | None
+def predicted_size(source: Checkpoint, output: Output, job: Job) -> int:
+    """Return the bytes that a checkpoint would have, at most, from the headers of its source alone."""
+    infos = source.infos()
+    steps = plan_by_header(job, infos)
+    steps |= {name: Step("unchanged", dense(infos[name])) for name in infos.keys() - steps}
+    plan = _Plan(source, output, job.storage, infos, steps)
+    return plan.size(
+        {n: _report(n, i, steps[n], steps[n].info, None, job.storage) for n, i in infos.items()}
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What will be written; `steps` grows while tensors are looked at."""
+
+    source: Checkpoint
+    output: Output
+    storage: Storage
+    infos: Mapping[str, TensorInfo]
+    steps: Mapping[str, Step]
+
+    def stored(self) -> dict[str, TensorInfo]:
+        """Return the plan of each tensor; of those not decided yet, dense."""
+        return {
+            name: self.steps[name].info if name in self.steps else dense(info)
+            for name, info in self.infos.items()
+        }
+
+    def layout(self) -> Layout | None:
+        """Return the shards to write, or None for a single file."""
+        if not self.output.is_folder(self.source):
+            return None
+        limit = self.output.max_shard_size
+        if limit is None:
+            return layout_like(self.source)
+        return layout_of_size(self.stored(), self.storage, limit)
+
+    def files(self) -> tuple[str, ...]:
+        """Return the files that a folder will have."""
+        layout = self.layout()
+        if layout is None:
+            return ()
+        carried = () if self.source.folder is None else self.source.folder.carried
+        return (*layout.files, *carried)
+
+    def size(self, tensors: Mapping[str, TensorReport]) -> int:
+        """Return the bytes of all files, given what became of each tensor, or what will."""
+        path = Path(self.source.path if self.output.path is None else self.output.path)
+        texts = changed_texts(self.source, self.storage, tensors) if self.layout() else {}
+        frame = planned_frame(
+            path,
+            self.stored(),
+            source=self.source,
+            layout=self.layout(),
+            storage=self.storage,
+            texts=texts,
+        )
+        return frame + sum(tensor.bytes_after for tensor in tensors.values())
+
+    def notes(self) -> list[str]:
+        """Say what may surprise about the files that go along."""
+        folder = self.source.folder
+        if folder is None or not self.output.is_folder(self.source):
+            return []
+        notes = [
+            f"{name} goes along as it is, and is not looked at"
+            for name in folder.carried
+            if name.endswith(OTHER_WEIGHTS)
+        ]
+        if self.storage.is_foreign and CONFIG_NAME not in folder.carried:
+            notes.append(f"there is no {CONFIG_NAME} that could say {self.storage.format}")
+        return notes
+
+
+def _write(
+    source: Checkpoint,
+    target: Path,
+    job: Job,
+    plan: _Plan,
+    work: Work,
+    size_limit: int | None,
+) -> tuple[dict[str, TensorReport], int]:
+    infos, steps = plan.infos, plan.steps
+
+    def made(name: str, tensor: Tensor, threads: int) -> tuple[Tensor, TensorReport]:
+        stored = job.make(steps[name], tensor, threads)
+        return stored, _done(name, infos[name], steps[name], stored, job.storage, threads)
+
+    done: dict[str, TensorReport] = {}
+    with create_checkpoint(
+        target, plan.stored(), source=source, layout=plan.layout(), storage=job.storage
+    ) as out:
+        for name, (stored, report) in work.through(out.order, made):
+            out.write(name, stored)
+            done[name] = report
+        out.texts |= changed_texts(source, job.storage, done)
+        nbytes = plan.size(done)
+        if size_limit is not None and nbytes > size_limit:
+            msg = f"target_size must be at least {nbytes}, got {size_limit}"
+            raise ValueError(msg)
+    _logger.info("wrote %s", target)
+    return done, nbytes_of(target)
+
+
+def _check_any_fits(job: Job, infos: Mapping[str, TensorInfo], steps: Mapping[str, Step]) -> None:
+    """Raise a ValueError if nothing is 2:4 in what is to be stored as such."""
+    if not job.storage.is_24 or any(step.info.packed for step in steps.values()):
+        return
+    for name in infos:
+        note = steps[name].note or ""
+        if "keeps more than" in note:
+            msg = (
+                "a tensor must be 2:4 to be stored as sparse-24-bitmask and none is:"
+                f" of {name!r} {note.removeprefix('stayed dense: ')}"
+            )
+            raise ValueError(msg)
+
+
+def changed_texts(
+    source: Checkpoint, storage: Storage, tensors: Mapping[str, TensorReport]
+) -> dict[str, str]:
+    """Return what config.json must say of the new checkpoint, if that is something else."""
+    if source.folder is None or CONFIG_NAME not in source.folder.carried:
+        return {}
+    config = read_config(source.path / CONFIG_NAME)
+    changed: dict[str, Any] = without_sparsity(config)
+    if storage.is_foreign:
+        counted = [t for t in tensors.values() if t.kept is not None]
+        zeros = sum(t.weights - (t.kept or 0) for t in counted)
+        weights = sum(t.weights for t in tensors.values())
+        ignored = (
+            name.removesuffix(".weight")
+            for name, t in tensors.items()
+            if not t.packed and len(t.shape) == 2 and name.endswith(".weight")
+        )
+        sparsity = round(zeros / weights, 6) if weights else 0.0
+        changed = with_sparsity(config, storage, sparsity, ignored)
+    return {} if changed == config else {CONFIG_NAME: config_text(changed)}
+
+
+def _done(
+    name: str, before: TensorInfo, step: Step, stored: Tensor, storage: Storage, threads: int
 ) -> TensorReport:
-    after, model_bytes = step.info, step.info.nbytes
     kept = None
     if isinstance(stored, PackedTensor):
         kept = stored.kept
-        after = replace(after, kept=kept)
-        bits = 8 * stored.dtype.itemsize
-        model_bytes = (bits * kept + prod(stored.shape) + 7) // 8
     elif isinstance(stored, np.ndarray) and step.action in ("pruned", "unpacked"):
-        kept = nonzero(stored, num_threads).kept
+        kept = nonzero(stored, threads).kept
+    after = replace(step.info, kept=kept if step.info.packed else None)
+    return _report(name, before, step, after, kept, storage)
+
+
+def _predicted(name: str, before: TensorInfo, step: Step, storage: Storage) -> TensorReport:
+    """Return what a report would say if no weight that is kept were zero."""
+    after = estimated(step.info, step.pattern)
+    kept = after.kept if after.kept is not None else after.most_kept
+    if not after.packed:
+        pruned = None if step.pattern is None else step.pattern.target(before.shape)
+        kept = None if pruned is None else prod(before.shape) - pruned
+    exact = after is step.info and not (after.packed and kept is None)
+    return replace(_report(name, before, step, after, kept, storage), exact=exact)
+
+
+def _report(
+    name: str,
+    before: TensorInfo,
+    step: Step,
+    after: TensorInfo,
+    kept: int | None,
+    storage: Storage,
+) -> TensorReport:
+    nbytes = model_bytes = after.nbytes_in(storage)
+    if after.packed and kept is not None and after.numpy is not None:
+        bits = 8 * after.numpy.itemsize
+        model_bytes = (bits * kept + prod(after.shape) + 7) // 8
     return TensorReport(
         name=name,
         dtype=before.dtype,
         shape=before.shape,
         action=step.action,
         packed=after.packed,
+        pattern=None if step.pattern is None else str(step.pattern),
         note=step.note,
         kept=kept,
         bytes_before=before.nbytes,
-        bytes_after=after.nbytes,
+        bytes_after=nbytes,
         model_bytes=model_bytes,
     )

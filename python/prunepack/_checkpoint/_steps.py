@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from .._errors import FormatError
 from .._masks import prune_mask
 from .._patterns import Threshold
+from ._parallel import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .._arrays import Array
     from .._files import Tensor
     from .._masks import Mask
     from .._source import Checkpoint
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Progress:
     name : str
         The tensor at hand.
     tensors, total_tensors : int
-        Pieces of work done, and all of them. A tensor that is looked at first is two pieces.
+        Tensors done, and all of them. One that is looked at before it is worked on counts twice.
     nbytes, total_nbytes : int
         The bytes of them.
     """
@@ -41,8 +42,8 @@ class Progress:
     total_nbytes: int
 
 
-Report: TypeAlias = Callable[[Progress], None]
-"""Called before and after each piece of work."""
+ProgressCallback: TypeAlias = Callable[[Progress], None]
+"""Called before and after each piece of work, always from the thread that began it."""
 
 
 @contextmanager
@@ -64,36 +65,62 @@ class Work:
     ----------
     source : Checkpoint
         The checkpoint.
+    sizes : mapping of str to int
+        The bytes of each tensor.
+    rounds : iterable of iterables of str
+        The names that will be gone through, round by round.
+    num_threads : int or None
+        Threads to use.
     progress : callable or None
         What to tell.
-    sizes : sequence of int
-        The bytes of each piece of work, in the order in which they will be done.
     """
 
-    def __init__(self, source: Checkpoint, progress: Report | None, sizes: Sequence[int]) -> None:
+    def __init__(
+        self,
+        source: Checkpoint,
+        sizes: Mapping[str, int],
+        rounds: Iterable[Iterable[str]],
+        num_threads: int | None,
+        progress: ProgressCallback | None,
+    ) -> None:
         self._source = source
+        self._sizes = sizes
+        self._num_threads = num_threads
         self._progress = progress
-        self._sizes = tuple(sizes)
-        self._total = sum(sizes)
-        self._done = 0
-        self._nbytes = 0
+        names = [name for one in rounds for name in one]
+        self._total = len(names), sum(sizes[name] for name in names)
+        self._done = self._nbytes = 0
 
-    @contextmanager
-    def on(self, name: str) -> Iterator[Tensor]:
-        """Read the tensor for a block that works on it, whose errors will name it."""
-        self._tell(name)
-        with naming(name):
-            yield self._source.read(name)
-        # Otherwise the pages of all files would end up counted as this process's memory.
-        self._source.release(name)
-        self._nbytes += self._sizes[self._done]
-        self._done += 1
-        self._tell(name)
+    def through(
+        self, names: Iterable[str], function: Callable[[str, Tensor, int], Result]
+    ) -> Iterator[tuple[str, Result]]:
+        """Call a function with each name, its tensor and a number of threads; yield the results.
+
+        In the order of `names`, while the next ones are worked on. Errors name their tensor.
+        """
+
+        def on_one(name: str, threads: int) -> Result:
+            with naming(name):
+                return function(name, self._source.read(name), threads)
+
+        names = tuple(names)
+        for index, (name, result) in enumerate(
+            in_order(names, self._sizes, on_one, self._num_threads)
+        ):
+            if index == 0:
+                self._tell(name)
+            with naming(name):
+                yield name, result
+            # Otherwise the pages of all files would end up counted as this process's memory.
+            self._source.release(name)
+            self._done += 1
+            self._nbytes += self._sizes[name]
+            self._tell(name)
 
     def _tell(self, name: str) -> None:
         if self._progress is not None:
-            total = len(self._sizes)
-            self._progress(Progress(name, self._done, total, self._nbytes, self._total))
+            tensors, nbytes = self._total
+            self._progress(Progress(name, self._done, tensors, self._nbytes, nbytes))
 
 
 def nonzero(weights: Array, num_threads: int | None) -> Mask:

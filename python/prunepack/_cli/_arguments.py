@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
+from .. import _words
 from .._patterns import NM, Block, Threshold, Unstructured
 
 if TYPE_CHECKING:
     from .._patterns import Pattern
 
-MOST_DIGITS = 1000  # int() refuses thousands of them, with a message of its own
+Value = TypeVar("Value")
 
 PATTERN_OPTIONS = ("--sparsity", "--nm", "--block", "--threshold")
 
@@ -44,26 +46,30 @@ def threshold(text: str) -> float:
 
 def zeros_of(text: str) -> tuple[int, int]:
     """Read ``3:4``: three zeros in every four weights."""
-    n, separator, m = text.partition(":")
-    if not (separator and _is_natural(n) and _is_natural(m)):
-        msg = f"must be N:M, with N zeros in every M weights, such as 3:4, got {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return int(n), int(m)
+    return _read(_words.zeros_of, text)
 
 
 def tile(text: str) -> tuple[int | None, ...]:
     """Read ``4x1``, where ``*`` is a whole axis."""
-    sides = text.lower().split("x")
-    if not all(side == "*" or (_is_natural(side) and int(side) > 0) for side in sides):
-        msg = f"must be the sides of a tile, such as 4x1, or 1x* for a row, got {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return tuple(None if side == "*" else int(side) for side in sides)
+    return _read(_words.tile, text)
+
+
+def size(text: str) -> int:
+    """Read ``3GB``, ``512 MiB`` or a number of bytes."""
+    return _read(_words.size, text)
+
+
+def _read(reader: Callable[[str], Value], text: str) -> Value:
+    try:
+        return reader(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def at_least(least: int, text: str) -> int:
     """Read an integer that is no smaller than `least`."""
     digits = text.replace(",", "").replace("_", "")
-    if not _is_natural(digits) or int(digits) < least:
+    if not _words.is_natural(digits) or int(digits) < least:
         msg = f"must be an integer that is at least {least}, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return int(digits)
@@ -79,15 +85,18 @@ def positive(text: str) -> int:
     return at_least(1, text)
 
 
-def pattern_from(options: argparse.Namespace) -> Pattern:
+def pattern_from(options: argparse.Namespace, *, needed: bool) -> Pattern | None:
     """Put the pattern options together, or say which of them do not go together.
+
+    Without any the result is None, if none is `needed`.
 
     Raises
     ------
     ValueError
         If the options name no pattern, name two, or one of them lacks its partner.
     """
-    _check_one_pattern(options)
+    if not _check_one_pattern(options, needed=needed):
+        return None
     if options.nm is not None:
         n, m = options.nm
         return NM(n, m, axis=1 if options.axis is None else options.axis)
@@ -98,9 +107,9 @@ def pattern_from(options: argparse.Namespace) -> Pattern:
     return Unstructured(options.sparsity, scope=options.scope or "tensor")
 
 
-def _check_one_pattern(options: argparse.Namespace) -> None:
+def _check_one_pattern(options: argparse.Namespace, *, needed: bool) -> bool:
     given = [name for name in PATTERN_OPTIONS if getattr(options, name[2:]) is not None]
-    if not given:
+    if not given and needed:
         msg = "name what to prune: --sparsity, --nm, --threshold, or --block with --sparsity"
         raise ValueError(msg)
     if given == ["--block"]:
@@ -114,9 +123,7 @@ def _check_one_pattern(options: argparse.Namespace) -> None:
             msg = f"{option} goes with {needs}, which was not given"
             raise ValueError(msg)
     if options.scope is not None and given != ["--sparsity"]:
-        msg = f"--scope goes with --sparsity alone, not with {given[-1]}"
+        told = f", not with {given[-1]}" if given else ", which was not given"
+        msg = f"--scope goes with --sparsity alone{told}"
         raise ValueError(msg)
-
-
-def _is_natural(text: str) -> bool:
-    return text.isdecimal() and len(text) <= MOST_DIGITS
+    return bool(given)

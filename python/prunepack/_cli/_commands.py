@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from .._checkpoint import (
+    Rules,
     inspect_checkpoint,
+    load_rules,
     pack_checkpoint,
     prune_checkpoint,
     unpack_checkpoint,
@@ -27,22 +30,24 @@ if TYPE_CHECKING:
 
     from .._checkpoint import CheckpointReport
     from .._demo import DemoReport
-    from .._patterns import Pattern
 
 
 def prune(options: argparse.Namespace) -> int:
     """Carry out ``prunepack prune``."""
-    pattern = _pattern(options)
+    rules = _rules(options)
     with progress_bar("pruning", shown=_talks(options)) as progress:
         report = prune_checkpoint(
             options.source,
-            options.target,
-            pattern,
-            packed=options.format == "packed",
+            _target(options),
+            rules,
+            format=options.format,
+            dialect=options.dialect,
             even_if_larger=options.even_if_larger,
-            num_threads=options.num_threads,
+            target_size=options.target_size,
+            defaults=not options.all,
             progress=progress,
             **_selection(options),
+            **_output(options),
         )
     return _done(report, options)
 
@@ -52,11 +57,13 @@ def pack(options: argparse.Namespace) -> int:
     with progress_bar("packing", shown=_talks(options)) as progress:
         report = pack_checkpoint(
             options.source,
-            options.target,
+            _target(options),
+            format=options.format,
+            dialect=options.dialect,
             even_if_larger=options.even_if_larger,
-            num_threads=options.num_threads,
             progress=progress,
             **_selection(options),
+            **_output(options),
         )
     return _done(report, options)
 
@@ -65,7 +72,7 @@ def unpack(options: argparse.Namespace) -> int:
     """Carry out ``prunepack unpack``."""
     with progress_bar("unpacking", shown=_talks(options)) as progress:
         report = unpack_checkpoint(
-            options.source, options.target, num_threads=options.num_threads, progress=progress
+            options.source, _target(options), progress=progress, **_output(options)
         )
     return _done(report, options)
 
@@ -85,9 +92,16 @@ def inspect(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Carry out ``prunepack verify``; the status is 1 when a pattern is broken."""
-    pattern = _pattern(options)
+    rules = _rules(options)
     with progress_bar("verifying", shown=_talks(options)) as progress:
-        report = verify_checkpoint(options.file, pattern, progress=progress, **_selection(options))
+        report = verify_checkpoint(
+            options.file,
+            rules,
+            defaults=not options.all,
+            num_threads=options.num_threads,
+            progress=progress,
+            **_selection(options),
+        )
     if options.json:
         _print_json(report.to_json())
     elif not options.quiet:
@@ -118,12 +132,40 @@ def _demo_in(folder: Path, options: argparse.Namespace) -> DemoReport:
         return run_demo(folder, num_threads=options.num_threads, progress=progress)
 
 
-def _pattern(options: argparse.Namespace) -> Pattern:
+def _rules(options: argparse.Namespace) -> Rules:
+    """Put together what the command line and a file of rules say."""
+    rules = Rules() if options.rules is None else load_rules(options.rules)
+    target_size = getattr(options, "target_size", None)
     try:
-        return pattern_from(options)
+        pattern = pattern_from(options, needed=target_size is None and options.rules is None)
+        if pattern is not None and (target_size is not None or rules.otherwise is not None):
+            what = "--target-size" if target_size is not None else f"{options.rules}"
+            msg = f"{pattern} cannot be given together with {what}, which says what to prune"
+            raise ValueError(msg)
     except ValueError as error:
         msg = f"{error} (see prunepack {options.command} --help)"
         raise UsageError(msg) from error
+    return rules if pattern is None else replace(rules, otherwise=pattern)
+
+
+def _target(options: argparse.Namespace) -> Path | None:
+    """Return what to write: OUT, or IN where that is asked for, or nothing in a dry run."""
+    target: Path | None = options.target
+    if options.in_place:
+        if target is not None:
+            msg = f"--in-place writes to IN, so OUT must be left out, got {target}"
+            raise UsageError(f"{msg} (see prunepack {options.command} --help)")
+        source: Path = options.source
+        return source
+    if target is None and not options.dry_run:
+        msg = "name OUT, the file or folder to write, or say --in-place or --dry-run"
+        raise UsageError(f"{msg} (see prunepack {options.command} --help)")
+    return target
+
+
+def _output(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("max_shard_size", "in_place", "overwrite", "dry_run", "num_threads")
+    return {name: getattr(options, name) for name in names}
 
 
 def _selection(options: argparse.Namespace) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def show_verify_report(report: VerifyReport) -> None:
         out.print(line, soft_wrap=True)
     follow = len(report.tensors) - len(broken)
     total = _text.count_of(len(report.tensors), "tensor")
-    out.print(f"{follow:,} of {total} follow {report.pattern}", style="bold", soft_wrap=True)
+    out.print(f"{follow:,} of {total} follow {report.rules}", style="bold", soft_wrap=True)
 
 
 def show_demo_report(report: DemoReport, kept_in: Path | None) -> None:

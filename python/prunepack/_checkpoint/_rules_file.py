@@ -1,0 +1,149 @@
+"""Rules in a TOML file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from .. import _words
+from .._errors import FormatError
+from .._regular import read_text
+from .._strict_json import shown
+from ._rules import Rule, Rules
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SIZE_LIMIT = 10_000_000
+CONDITIONS = (
+    "name",
+    "regex",
+    "dtype",
+    "shape",
+    "min_rank",
+    "max_rank",
+    "min_size",
+    "max_size",
+)
+
+
+def load_rules(path: str | os.PathLike[str]) -> Rules:
+    """Read rules from a TOML file.
+
+    At the top there may be a pattern for the weights that no rule is about: ``sparsity``, with
+    ``scope``; ``nm``, with ``axis``; ``block``, with ``sparsity`` and ``norm``; or ``threshold``. Each
+    ``[[rule]]`` has conditions, named as the arguments of `Rule` (in ``shape``, ``"*"`` is any
+    extent), and either such a pattern or ``then``, which is ``"skip"`` or ``"keep dense"``.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    Rules
+        The rules in the order of the file.
+
+    Raises
+    ------
+    FormatError
+        If the file is no TOML, or a key is unknown or has a value that cannot be; the message names
+        file, rule and key.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import prunepack as pp
+    >>> path = getfixture("tmp_path") / "rules.toml"
+    >>> _ = path.write_text('''
+    ... nm = "2:4"
+    ...
+    ... [[rule]]
+    ... name = "*.layers.0.*"
+    ... then = "skip"
+    ...
+    ... [[rule]]
+    ... name = ["*.up_proj.*", "*.down_proj.*"]
+    ... sparsity = 0.75
+    ... ''')
+    >>> pp.load_rules(path).rules[0]
+    Rule(then='skip', name=('*.layers.0.*',))
+    """
+    file = Path(path)
+    try:
+        tree = tomllib.loads(read_text(file, SIZE_LIMIT))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        msg = f"{file}: must be TOML: {error}"
+        raise FormatError(msg) from None
+    tables = tree.pop("rule", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        msg = f"{file}: rule: must be tables, each headed [[rule]], got {shown(tables)}"
+        raise FormatError(msg)
+    _check_keys(tree, _words.KEYS, str(file))
+    otherwise = _of(_words.pattern_of, tree, str(file)) if tree else None
+    rules = [_rule(table, f"{file}: rule {number}") for number, table in enumerate(tables, 1)]
+    return Rules(tuple(rules), otherwise)
+
+
+def _rule(table: dict[str, Any], where: str) -> Rule:
+    _check_keys(table, (*CONDITIONS, "then", *_words.KEYS), where)
+    keys = {key: value for key, value in table.items() if key in _words.KEYS}
+    if ("then" in table) == bool(keys):
+        msg = f"{where}: must have either 'then' or a pattern, got {', '.join(table) or 'nothing'}"
+        raise FormatError(msg)
+    then = table["then"] if "then" in table else _of(_words.pattern_of, keys, where)
+    if "then" in table and not isinstance(then, str):
+        msg = f"{where}: then: must be 'skip' or 'keep dense', got {shown(then)}"
+        raise FormatError(msg)
+    conditions = {key: value for key, value in table.items() if key in CONDITIONS}
+    for key in ("min_rank", "max_rank", "min_size", "max_size"):
+        if key in conditions and type(conditions[key]) is not int:
+            msg = f"{where}: {key}: must be an integer, got {shown(conditions[key])}"
+            raise FormatError(msg)
+    if "shape" in conditions:
+        conditions["shape"] = _shape(conditions["shape"], where)
+    return _of(lambda given: Rule(then, **given), conditions, where)
+
+
+def _check_keys(table: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in known:
+            msg = f"{where}: {key}: unknown; known are {', '.join(known)}"
+            raise FormatError(msg)
+
+
+def _shape(value: Any, where: str) -> tuple[int | None, ...]:
+    if not isinstance(value, list) or not all(v == "*" or type(v) is int for v in value):
+        msg = f"{where}: shape: must be a list of integers and '*', got {shown(value)}"
+        raise FormatError(msg)
+    return tuple(None if extent == "*" else extent for extent in value)
+
+
+def _of(make: Any, keys: dict[str, Any], where: str) -> Any:
+    """Make something of keys; its complaint gets a place, and the key if it does not begin with it."""
+    try:
+        return make(keys)
+    except (TypeError, ValueError) as error:
+        told = str(error)
+        first = told.partition(":")[0].partition(" ")[0]
+        if first not in keys:
+            told = f"{_guilty(first, keys)}: {told}"
+        elif not told.startswith(f"{first}:"):
+            told = f"{first}:{told.removeprefix(first)}"
+        msg = f"{where}: {told}"
+        raise FormatError(msg) from None
+
+
+def _guilty(first: str, keys: dict[str, Any]) -> str:
+    """Return the key of a file that a complaint about an argument of a pattern comes from."""
+    if first in ("n", "m"):
+        return "nm"
+    if first == "value":
+        return "threshold"
+    return "block" if "block" in keys else next(iter(keys), "rule")
