@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+MOST_THREADS = 1024  # what the kernels take
+
 PATTERN_OPTIONS = ("--sparsity", "--nm", "--block", "--threshold")
 
 
@@ -85,6 +87,15 @@ def positive(text: str) -> int:
     return at_least(1, text)
 
 
+def threads(text: str) -> int:
+    """Read a number of threads."""
+    number = positive(text)
+    if number > MOST_THREADS:
+        msg = f"must be at most {MOST_THREADS}, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return number
+
+
 def pattern_from(options: argparse.Namespace, *, needed: bool) -> Pattern | None:
     """Put the pattern options together, or say which of them do not go together.
 
@@ -110,7 +121,9 @@ def pattern_from(options: argparse.Namespace, *, needed: bool) -> Pattern | None
 def _check_one_pattern(options: argparse.Namespace, *, needed: bool) -> bool:
     given = [name for name in PATTERN_OPTIONS if getattr(options, name[2:]) is not None]
     if not given and needed:
-        msg = "name what to prune: --sparsity, --nm, --threshold, or --block with --sparsity"
+        msg = (
+            "name what to prune: --sparsity, --nm, --threshold, --block with --sparsity, or --rules"
+        )
         raise ValueError(msg)
     if given == ["--block"]:
         msg = "--block needs --sparsity, the share of its tiles to prune"

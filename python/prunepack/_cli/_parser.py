@@ -27,9 +27,11 @@ examples:
   prunepack unpack small.safetensors dense.safetensors
   prunepack demo
 
+  prunepack prune MODEL-FOLDER SMALLER-FOLDER --target-size 3GB
+
 In N:M, N counts the zeros: 3:4 keeps one weight of four and is 75 % sparse.
-Files are .safetensors or .npz, by their names. IN and OUT may be the same file: the
-old one is replaced only when the new one is complete.
+IN and OUT are .safetensors or .npz files, or the folders of Hugging Face models, whose
+other files go along. OUT takes its place when it is complete, and IN stays as it is.
 
 exit status: 0 done, 1 failed (or verify found a broken pattern), 2 wrong usage."""
 
@@ -84,20 +86,22 @@ def _add_prune(commands: Commands) -> None:
         commands,
         "prune",
         "zero the smallest weights and pack what is left",
-        "Zero the smallest weights of a model file and pack what is left. Only weights are\n"
-        "pruned: tensors of rank 2 or more with at least 2,048 elements. Everything else is\n"
+        "Zero the smallest weights of a model and pack what is left. Only weights are pruned:\n"
+        "tensors of rank 2 or more with at least 2,048 elements, but no embeddings, output\n"
+        "heads (lm_head), norms or biases unless --all or a rule says so. Everything else is\n"
         "passed through bit for bit. Packed tensors in IN are unpacked, pruned and packed again.",
     )
     _add_in_out(parser)
     _add_pattern(parser)
-    _add_selection(parser)
-    _add_packing(parser)
     parser.add_argument(
-        "--format",
-        choices=("packed", "dense"),
-        default="packed",
-        help="how OUT stores the pruned tensors: packed (default), or dense with zeros",
+        "--target-size",
+        metavar="SIZE",
+        type=_arguments.size,
+        help="prune as little as makes OUT no larger than, say, 3GB or 900MiB",
     )
+    _add_selection(parser)
+    _add_all(parser)
+    _add_packing(parser, "packed", "dense", "sparse-bitmask", "sparse-24-bitmask")
     _add_common(parser)
 
 
@@ -106,12 +110,12 @@ def _add_pack(commands: Commands) -> None:
         commands,
         "pack",
         "pack the zeros that a model already has",
-        "Pack the tensors of a model file that are sparse already. No weight changes, except\n"
+        "Pack the tensors of a model that are sparse already. No weight changes, except\n"
         "that -0.0 counts as zero. A tensor that packing would not shrink stays dense.",
     )
     _add_in_out(parser)
     _add_selection(parser)
-    _add_packing(parser)
+    _add_packing(parser, "packed", "sparse-bitmask", "sparse-24-bitmask")
     _add_common(parser)
 
 
@@ -120,8 +124,8 @@ def _add_unpack(commands: Commands) -> None:
         commands,
         "unpack",
         "turn packed tensors back into dense ones",
-        "Write a model file whose tensors are all dense, for programs that know nothing of\n"
-        "packed ones. Pruned weights are +0.0.",
+        "Write a model whose tensors are all dense, for programs that know nothing of packed\n"
+        "ones: of prunepack or compressed-tensors. Pruned weights are +0.0.",
     )
     _add_in_out(parser)
     _add_common(parser)
@@ -132,11 +136,11 @@ def _add_inspect(commands: Commands) -> None:
         commands,
         "inspect",
         "show each tensor: shape, dtype, sparsity, pattern, size",
-        "Show the tensors of a file, with the pattern that their zeros follow. In N:M, N counts\n"
+        "Show the tensors of a model, with the pattern that their zeros follow. In N:M, N counts\n"
         "the zeros: 3:4 is 75 % sparse. The ratio is the dense size over the stored size.",
     )
-    parser.add_argument("file", metavar="FILE", type=Path, help="the file to look at")
-    _add_common(parser, quiet=False)
+    parser.add_argument("file", metavar="IN", type=Path, help="the file or folder to look at")
+    _add_common(parser)
 
 
 def _add_verify(commands: Commands) -> None:
@@ -144,13 +148,14 @@ def _add_verify(commands: Commands) -> None:
         commands,
         "verify",
         "check that tensors follow a pattern",
-        "Check that the weights of a file follow a pattern. Each tensor that does not is named,\n"
-        "with its first broken group, and the exit status is 1.",
+        "Check that the weights of a model follow a pattern, or each its rule. Each tensor that\n"
+        "does not is named, with its first broken group, and the exit status is 1.",
     )
-    parser.add_argument("file", metavar="FILE", type=Path, help="the file to check")
+    parser.add_argument("file", metavar="IN", type=Path, help="the file or folder to check")
     _add_pattern(parser)
     _add_selection(parser)
-    _add_common(parser, threads=False)
+    _add_all(parser)
+    _add_common(parser)
 
 
 def _add_demo(commands: Commands) -> None:
@@ -175,15 +180,37 @@ def _command(commands: Commands, name: str, summary: str, description: str) -> P
 
 def _add_in_out(parser: Parser) -> None:
     parser.add_argument(
-        "source", metavar="IN", type=Path, help="the model file: .safetensors or .npz"
+        "source", metavar="IN", type=Path, help="a .safetensors or .npz file, or a model's folder"
     )
     parser.add_argument(
-        "target", metavar="OUT", type=Path, help="the file to write: .safetensors or .npz"
+        "target", metavar="OUT", type=Path, nargs="?", help="the file or folder to write"
+    )
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--in-place", action="store_true", help="replace IN, in one step, when all is done"
+    )
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="write nothing; show every tensor, what would become of it, and its size",
+    )
+    group.add_argument(
+        "--max-shard-size",
+        metavar="SIZE",
+        type=_arguments.size,
+        help="write a folder with new shards of at most, say, 5GB (those of IN)",
+    )
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the folder OUT even if it holds other files beside a model",
     )
 
 
 def _add_pattern(parser: Parser) -> None:
-    group = parser.add_argument_group("pattern (one of --sparsity, --nm, --block, --threshold)")
+    group = parser.add_argument_group(
+        "pattern (one of --sparsity, --nm, --block, --threshold, or --rules)"
+    )
     group.add_argument(
         "--sparsity",
         metavar="S",
@@ -212,6 +239,12 @@ def _add_pattern(parser: Parser) -> None:
         "--scope",
         choices=("tensor", "row"),
         help="compare weights over the whole tensor (default) or within each row of axis 0",
+    )
+    group.add_argument(
+        "--rules",
+        metavar="FILE",
+        type=Path,
+        help="a TOML file that says which tensors get which pattern; the first match decides",
     )
     group.add_argument("--norm", choices=("l1", "l2", "max"), help="how --block ranks tiles (l2)")
     group.add_argument(
@@ -254,25 +287,47 @@ def _add_selection(parser: Parser) -> None:
     )
 
 
-def _add_packing(parser: Parser) -> None:
+def _add_all(parser: Parser) -> None:
     parser.add_argument(
+        "--all",
+        action="store_true",
+        help="embeddings, output heads and whatever else is a weight by size and rank, too",
+    )
+
+
+def _add_packing(parser: Parser, *formats: str) -> None:
+    group = parser.add_argument_group("format")
+    group.add_argument(
+        "--format",
+        choices=formats,
+        default="packed",
+        help="how OUT stores tensors: packed (default); dense, with zeros; or as"
+        " compressed-tensors did, which config.json then says",
+    )
+    group.add_argument(
+        "--dialect",
+        choices=("0.9", "0.3"),
+        default="0.9",
+        help="which compressed-tensors wrote sparse-bitmask so: from 0.9.0 (default) or 0.3 on",
+    )
+    group.add_argument(
         "--even-if-larger",
         action="store_true",
         help="pack tensors that packing does not shrink, too",
     )
 
 
-def _add_common(parser: Parser, *, quiet: bool = True, threads: bool = True) -> None:
+def _add_common(parser: Parser) -> None:
     group = parser.add_argument_group("common")
     group.add_argument("--json", action="store_true", help="print the result as JSON")
-    if quiet:
-        group.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    if threads:
-        group.add_argument(
-            "--num-threads",
-            metavar="N",
-            type=_arguments.positive,
-            help="how many threads to use (all cores this process may use)",
-        )
+    group.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    group.add_argument(
+        "-v", "--verbose", action="store_true", help="tell on standard error what is being done"
+    )
+    group.add_argument(
+        "--num-threads",
+        metavar="N",
+        type=_arguments.threads,
+        help="how many threads to use (all cores this process may use)",
+    )
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.set_defaults(quiet=False)
