@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import _words
 from .._errors import FormatError
@@ -17,6 +18,8 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+Made = TypeVar("Made")
 
 SIZE_LIMIT = 10_000_000
 CONDITIONS = (
@@ -125,7 +128,7 @@ def _shape(value: Any, where: str) -> tuple[int | None, ...]:
     return tuple(None if extent == "*" else extent for extent in value)
 
 
-def _of(make: Any, keys: dict[str, Any], where: str) -> Any:
+def _of(make: Callable[[dict[str, Any]], Made], keys: dict[str, Any], where: str) -> Made:
     """Make something of keys; its complaint gets a place, and the key if it does not begin with it."""
     try:
         return make(keys)

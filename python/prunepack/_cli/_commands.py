@@ -85,7 +85,7 @@ def inspect(options: argparse.Namespace) -> int:
         )
     if options.json:
         _print_json(report.to_json())
-    else:
+    elif not options.quiet:
         _show.show_inspect_report(report)
     return 0
 
@@ -153,13 +153,19 @@ def _target(options: argparse.Namespace) -> Path | None:
     target: Path | None = options.target
     if options.in_place:
         if target is not None:
-            msg = f"--in-place writes to IN, so OUT must be left out, got {target}"
-            raise UsageError(f"{msg} (see prunepack {options.command} --help)")
+            msg = (
+                f"--in-place writes to IN, so OUT must be left out, got {target}"
+                f" (see prunepack {options.command} --help)"
+            )
+            raise UsageError(msg)
         source: Path = options.source
         return source
     if target is None and not options.dry_run:
-        msg = "name OUT, the file or folder to write, or say --in-place or --dry-run"
-        raise UsageError(f"{msg} (see prunepack {options.command} --help)")
+        msg = (
+            "name OUT, the file or folder to write, or say --in-place or --dry-run"
+            f" (see prunepack {options.command} --help)"
+        )
+        raise UsageError(msg)
     return target
 
 
