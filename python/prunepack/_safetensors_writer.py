@@ -18,6 +18,7 @@ from ._safetensors import HEADER_LIMIT
 
 _RANKS = {code: rank for rank, code in enumerate(NUMPY_DTYPES)}
 _CHUNK = 1 << 20
+_PIECE = 16 << 20
 
 
 @contextlib.contextmanager
@@ -62,7 +63,7 @@ class SafetensorsWriter:
 
     def __init__(self, layout: _Layout, file: int, spill: int) -> None:
         self._layout = layout
-        self._file = file
+        self._file = _Flow(file)
         self._spill = spill
         self._spill_end = 0
         self._spilled: dict[str, int] = {}  # where in the spill each waits
@@ -74,7 +75,7 @@ class SafetensorsWriter:
         octets = content.reshape(-1).view(np.uint8).data
         position = self._layout.position(name)
         if position is not None:
-            _write_at(self._file, octets, position)
+            self._file.write(octets, position)
         else:
             self._spilled[name] = self._spill_end
             _write_at(self._spill, octets, self._spill_end)
@@ -89,8 +90,8 @@ class SafetensorsWriter:
             nbytes = self._layout.entries[name].nbytes
             for start in range(0, nbytes, _CHUNK):
                 chunk = os.pread(self._spill, min(_CHUNK, nbytes - start), begin + start)
-                _write_at(self._file, memoryview(chunk), position + start)
-        _write_at(self._file, memoryview(self._layout.header()), 0)
+                self._file.write(memoryview(chunk), position + start)
+        self._file.write(memoryview(self._layout.header()), 0)
 
 
 class _Layout(Plan):
@@ -165,3 +166,31 @@ def _write_at(file: int, octets: memoryview, position: int) -> None:
     while octets:
         written = os.pwrite(file, octets, position)
         octets, position = octets[written:], position + written
+
+
+class _Flow:
+    """Writes to a file, and lets the disk begin before everything is there.
+
+    Otherwise the bytes would wait in memory until the end, and then all at once be waited for.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._begin = self._end = 0  # what has been written and not been handed to the disk
+
+    def write(self, octets: memoryview, position: int) -> None:
+        """Write all of `octets`."""
+        for start in range(0, len(octets), _PIECE):
+            piece = octets[start : start + _PIECE]
+            _write_at(self._file, piece, position + start)
+            self._note(position + start, len(piece))
+
+    def _note(self, position: int, written: int) -> None:
+        if position != self._end:
+            self._begin = position
+        self._end = position + written
+        if self._end - self._begin >= _PIECE and hasattr(os, "posix_fadvise"):
+            # Said of bytes that are not on the disk yet, this starts to write them and keeps them.
+            nbytes = self._end - self._begin
+            os.posix_fadvise(self._file, self._begin, nbytes, os.POSIX_FADV_DONTNEED)
+            self._begin = self._end
