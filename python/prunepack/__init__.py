@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging as _logging
 from importlib.metadata import version as _version
 
 from ._checkpoint import (
@@ -28,6 +29,9 @@ from ._packed import PackedTensor, pack
 from ._patterns import NM, Block, Pattern, Threshold, Unstructured
 from ._prune import prune
 from ._verify import Verification, verify
+
+# Whoever uses the library decides what becomes of its log.
+_logging.getLogger("prunepack").addHandler(_logging.NullHandler())
 
 __version__ = _version("prunepack")
 

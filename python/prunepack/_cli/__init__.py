@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._commands import COMMANDS
+from ._output import OutputError, writing_output
 from ._parser import UsageError, build_parser
 
 if TYPE_CHECKING:
@@ -43,11 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_anything()
     target = None
     try:
-        options = build_parser().parse_args(words)
-        target = getattr(options, "target", None)
-        with _clean_exit_when_terminated():
+        options = _parsed(words)
+        target = _target_of(options)
+        with _clean_exit_when_terminated(), _logging_to_standard_error(options):
             status = _run(options)
-        sys.stdout.flush()
+            # Now, while what goes wrong can still be told.
+            _flush_standard_output()
     except UsageError as error:
         return _fail(str(error), USAGE, debug="--debug" in words)
     except BrokenPipeError:
@@ -55,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         left = "" if target is None else f"; {target} was left as it was"
         return _fail(f"interrupted{left}", INTERRUPTED, debug="--debug" in words)
+    except OutputError as error:
+        _give_up_standard_output()
+        return _fail(f"standard output: {_reason(error)}", FAILED, debug="--debug" in words)
     except OSError as error:
         return _fail(_of_os(error, target), FAILED, debug="--debug" in words)
     except MemoryError:
@@ -62,6 +68,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (TypeError, ValueError) as error:
         return _fail(str(error), FAILED, debug="--debug" in words)
     return status
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """Parse the words; argparse prints help by itself, and says nothing if it could not."""
+    try:
+        return build_parser().parse_args(words)
+    except SystemExit:
+        _flush_standard_output()
+        raise
+
+
+def _target_of(options: argparse.Namespace) -> object:
+    """Return the path that is written, if any is."""
+    if getattr(options, "in_place", False):
+        return options.source
+    return getattr(options, "target", None)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -78,20 +100,53 @@ def _fail(message: str, status: int, *, debug: bool) -> int:
     return status
 
 
+@contextmanager
+def _logging_to_standard_error(options: argparse.Namespace) -> Iterator[None]:
+    """Show warnings, such as of leftovers removed; with -v also what is being done."""
+    logger = logging.getLogger("prunepack")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("prunepack: %(message)s"))
+    before = logger.level
+    if getattr(options, "quiet", False):
+        logger.setLevel(logging.ERROR)
+    else:
+        verbose = getattr(options, "verbose", False)
+        logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
 def _of_os(error: OSError, target: object) -> str:
     """Say which file and why; an error of a write names no file, so it is the target's."""
-    reason = error.strerror or str(error)
-    reason = reason[:1].lower() + reason[1:]
     where = error.filename if error.filename is not None else target
-    return reason if where is None else f"{where}: {reason}"
+    return _reason(error) if where is None else f"{where}: {_reason(error)}"
+
+
+def _reason(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return reason[:1].lower() + reason[1:]
+
+
+def _flush_standard_output() -> None:
+    with writing_output():
+        sys.stdout.flush()
 
 
 def _reader_went() -> int:
     """Say nothing: whoever read standard output, such as head, has had enough."""
+    _give_up_standard_output()
+    return READER_WENT
+
+
+def _give_up_standard_output() -> None:
+    """Let what is still to be printed go nowhere, or Python would complain of it when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-    return READER_WENT
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from .._checkpoint import (
 from .._demo import run_demo
 from . import _show
 from ._arguments import pattern_from
+from ._output import print_json, writing_output
 from ._parser import UsageError
 from ._progress import progress_bar
 
@@ -84,9 +84,10 @@ def inspect(options: argparse.Namespace) -> int:
             options.file, num_threads=options.num_threads, progress=progress
         )
     if options.json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     elif not options.quiet:
-        _show.show_inspect_report(report)
+        with writing_output():
+            _show.show_inspect_report(report)
     return 0
 
 
@@ -103,9 +104,10 @@ def verify(options: argparse.Namespace) -> int:
             **_selection(options),
         )
     if options.json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     elif not options.quiet:
-        _show.show_verify_report(report)
+        with writing_output():
+            _show.show_verify_report(report)
     return 0 if report.ok else 1
 
 
@@ -118,9 +120,10 @@ def demo(options: argparse.Namespace) -> int:
         options.keep.mkdir(parents=True, exist_ok=True)
         report = _demo_in(options.keep, options)
     if options.json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     elif not options.quiet:
-        _show.show_demo_report(report, options.keep)
+        with writing_output():
+            _show.show_demo_report(report, options.keep)
     for row in report.rows:
         if row.wrong:
             print(f"prunepack: {row.name}: {row.wrong[0]} differs from NumPy", file=sys.stderr)
@@ -184,15 +187,11 @@ def _talks(options: argparse.Namespace) -> bool:
 
 def _done(report: CheckpointReport, options: argparse.Namespace) -> int:
     if options.json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     elif not options.quiet:
-        _show.show_checkpoint_report(report)
+        with writing_output():
+            _show.show_checkpoint_report(report)
     return 0
-
-
-def _print_json(report: dict[str, Any]) -> None:
-    json.dump(report, sys.stdout, indent=2)
-    sys.stdout.write("\n")
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from .. import __version__
 from . import _arguments
+from ._output import writing_output
 
 if TYPE_CHECKING:
     from typing import TypeAlias
+
+    from _typeshed import SupportsWrite
 
     Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -50,6 +54,11 @@ class Parser(argparse.ArgumentParser):
         told = message.removeprefix("argument ").replace(": must", " must", 1)
         msg = f"{told} (see {self.prog} --help)"
         raise UsageError(msg)
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Print help or version; argparse itself would say nothing if it could not."""
+        with writing_output():
+            (file or sys.stdout).write(message)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -75,15 +76,51 @@ def add_footer(made: Table, *cells: str) -> None:
 def show_checkpoint_report(report: CheckpointReport) -> None:
     """Print what became of a file: a line for each thing done, and one for the file."""
     out = console()
-    title = f"{report.source} -> {report.target}"
+    target = "nothing is written" if report.dry_run else report.target
+    title = f"{report.source} -> {target}"
     out.print(Text(_text.printable(title), style="bold"), soft_wrap=True)
-    if report.rules is not None:
-        out.print(report.rules)
+    if report.rules:
+        out.print(Text(report.rules))
     out.print()
+    if report.dry_run:
+        out.print(_tensor_table(report, out.width))
+        out.print()
     out.print(_summary_table(report))
     out.print()
     for line in _closing_lines(report):
-        out.print(line, soft_wrap=True)
+        out.print(Text(_text.printable(line)), soft_wrap=True)
+
+
+def _tensor_table(report: CheckpointReport, width: int) -> Table:
+    """Return a line for each tensor: what would become of it, why, and its size."""
+    headings = ("shape", "dtype", "what", "before", "after")
+    tensors = sorted(report.tensors, key=lambda tensor: _text.numbers_in_order(tensor.name))
+    figures = [
+        (
+            _text.of_shape(tensor.shape),
+            tensor.dtype,
+            _what(tensor),
+            _text.in_bytes(tensor.bytes_before),
+            ("" if tensor.exact else "about ") + _text.in_bytes(tensor.bytes_after),
+        )
+        for tensor in tensors
+    ]
+    columns = zip(headings, *figures, strict=True)
+    taken = sum(COLUMN_GAP + max(map(len, column)) for column in columns)
+    made = table("tensor", *headings)
+    made.columns[3].justify = "left"
+    for tensor, cells in zip(tensors, figures, strict=True):
+        name = _text.broken_at_dots(
+            _text.printable(tensor.name), max(LEAST_NAME_WIDTH, width - taken)
+        )
+        style = "dim" if tensor.action == "unchanged" else None
+        made.add_row(Text(name), *map(Text, cells), style=style)
+    return made
+
+
+def _what(tensor: TensorReport) -> str:
+    done = tensor.pattern or tensor.action
+    return f"{done}: {_text.printable(tensor.note)}" if tensor.note else done
 
 
 def _summary_table(report: CheckpointReport) -> Table:
@@ -132,13 +169,28 @@ def _closing_lines(report: CheckpointReport) -> Iterable[str]:
         )
     dense = [t.name for t in report.tensors if t.note and t.note.startswith("stayed dense")]
     if dense:
-        listed = ", ".join(_text.printable(name) for name in dense[:NAMES_LISTED])
+        listed = ", ".join(dense[:NAMES_LISTED])
         more = f" and {len(dense) - NAMES_LISTED} more" if len(dense) > NAMES_LISTED else ""
-        yield f"stayed dense, because packing would not make it smaller: {listed}{more}"
+        notes = {t.note for t in report.tensors if t.name in dense}
+        why = f", because {REASON}" if notes == {STAYS_DENSE} else ""
+        yield f"stayed dense{why}: {listed}{more}"
+    reasons = Counter(
+        t.note for t in report.tensors if t.action == "unchanged" and t.note and t.name not in dense
+    )
+    if report.rules is not None and reasons:
+        told = ", ".join(f"{count:,} {why}" for why, count in reasons.most_common())
+        hint = "; --all also prunes embeddings and output heads" if _any_kind(reasons) else ""
+        yield f"not pruned: {told}{hint}"
     if report.rules is not None and all(t.action == "unchanged" for t in report.tensors):
-        yield "note: nothing was pruned; see --include, --min-size and --min-rank"
+        yield "note: nothing was pruned; see --include, --min-size, --min-rank and --all"
     for note in report.notes:
         yield f"note: {note}"
+    if report.dry_run:
+        yield (
+            f"dry run: nothing was written; {report.bytes_after:,} bytes predicted,"
+            " fewer if weights that stay are zero already"
+        )
+        return
     rate = report.bytes_before / max(report.seconds, 1e-9)
     yield f"done in {_text.in_seconds(report.seconds)} ({_text.in_bytes(int(rate))}/s)"
 
@@ -222,6 +274,13 @@ def show_demo_report(report: DemoReport, kept_in: Path | None) -> None:
     if kept_in is not None:
         out.print(f"files: {_text.printable(str(kept_in))}", soft_wrap=True)
 
+
+def _any_kind(reasons: Iterable[str | None]) -> bool:
+    return any(why in ("embedding", "output head") for why in reasons)
+
+
+REASON = "packing would not make it smaller"
+STAYS_DENSE = f"stayed dense: {REASON}"
 
 LEGEND = """\
 model: the ratio that b(1-s)+1 bits a weight predict, without any header
