@@ -97,7 +97,7 @@ def test_dense_format_is_read_by_the_safetensors_library(
     tmp_path: Path, path: Path, model: Tensors
 ) -> None:
     out = tmp_path / "dense.safetensors"
-    report = pp.prune_checkpoint(path, out, pp.NM(2, 4), packed=False)
+    report = pp.prune_checkpoint(path, out, pp.NM(2, 4), format="dense")
     assert not any(t.packed for t in report.tensors)
     expected = pruned(model, pp.NM(2, 4))
     with safe_open(out, framework="numpy") as file:
@@ -141,7 +141,7 @@ def test_packed_tensors_that_are_not_selected_stay_packed(tmp_path: Path, path: 
 def test_dense_format_leaves_nothing_packed(tmp_path: Path, path: Path, model: Tensors) -> None:
     half = tmp_path / "half.safetensors"
     pp.prune_checkpoint(path, half, pp.Unstructured(0.5))
-    pp.prune_checkpoint(half, path, pp.Unstructured(0.75), include=["head"], packed=False)
+    pp.prune_checkpoint(half, path, pp.Unstructured(0.75), include=["head"], format="dense")
     assert not any(t.packed for t in pp.inspect_checkpoint(path).tensors)
     expected = pruned(model, pp.Unstructured(0.5)) | pruned(
         {"head": model["head"]}, pp.Unstructured(0.75)
@@ -153,7 +153,9 @@ def test_unknown_dtypes_pass_through(tmp_path: Path) -> None:
     raw = RawTensor("F4", (64, 64), np.arange(2048, dtype=np.uint8))
     weights = np.ones((64, 64), np.float32)
     pp.save_file({"raw": raw, "w": weights}, tmp_path / "in.safetensors")
-    report = pp.prune_checkpoint(tmp_path / "in.safetensors", tmp_path / "out.safetensors", pp.NM(3, 4))
+    report = pp.prune_checkpoint(
+        tmp_path / "in.safetensors", tmp_path / "out.safetensors", pp.NM(3, 4)
+    )
     found = pp.load_file(tmp_path / "out.safetensors")["raw"]
     assert isinstance(found, RawTensor)
     assert (found.dtype, found.shape) == ("F4", (64, 64))
@@ -179,7 +181,8 @@ def test_unknown_dtypes_pass_through(tmp_path: Path) -> None:
         ({"min_size": 3301}, ("layers.10.conv.weight",)),
         ({"min_rank": 3}, ("layers.10.conv.weight",)),
         ({"min_size": 0}, (*WEIGHTS, "tiny.weight")),
-        ({"min_rank": 1}, (*WEIGHTS, "layers.0.bias")),
+        ({"min_rank": 1}, WEIGHTS),
+        ({"min_rank": 1, "defaults": False}, (*WEIGHTS, "layers.0.bias")),
     ],
 )
 def test_selection(
@@ -223,9 +226,9 @@ def test_globs_are_not_one_string(tmp_path: Path, path: Path, argument: str) -> 
 
 def test_what_is_no_pattern_is_told_before_any_tensor(tmp_path: Path, path: Path) -> None:
     nothing: Any = None
-    with pytest.raises(TypeError, match=r"^pattern must be an Unstructured"):
+    with pytest.raises(TypeError, match=r"^rules must be a pattern \(Unstructured"):
         pp.prune_checkpoint(path, tmp_path / "out.npz", nothing)
-    with pytest.raises(TypeError, match=r"^pattern must be an Unstructured"):
+    with pytest.raises(TypeError, match=r"^rules must be a pattern \(Unstructured"):
         pp.verify_checkpoint(path, nothing)
 
 
@@ -278,7 +281,8 @@ def test_pack_finds_the_zeros_that_are_there(tmp_path: Path, model: Tensors) -> 
     assert report["layers.2.weight"].note == "stayed dense: packing would not make it smaller"
     assert_same(dense_of(tmp_path / "out.safetensors"), sparse)
 
-    again = by_name(pp.pack_checkpoint(tmp_path / "out.safetensors", tmp_path / "out.safetensors"))
+    out = tmp_path / "out.safetensors"
+    again = by_name(pp.pack_checkpoint(out, out, in_place=True))
     assert again["head"].note == "packed already"
     assert_same(dense_of(tmp_path / "out.safetensors"), sparse)
 
@@ -332,7 +336,7 @@ def test_report_adds_up(tmp_path: Path, path: Path, model: Tensors) -> None:
     assert report.bytes_before == path.stat().st_size
     assert report.bytes_after == out.stat().st_size
     assert sum(t.bytes_before for t in report.tensors) == sum(w.nbytes for w in model.values())
-    assert report.pattern == "3:4 (75 % sparse)"
+    assert report.rules == "3:4 (75 % sparse)"
     assert {name: t.kept for name, t in by_name(report).items() if t.kept is not None} == {
         name: np.count_nonzero(w)
         for name, w in pruned(model, pp.NM(3, 4)).items()
@@ -367,14 +371,14 @@ def rewriters() -> dict[str, Callable[..., Any]]:
 
 @pytest.mark.parametrize("name", rewriters())
 def test_progress_goes_from_nothing_to_everything(tmp_path: Path, path: Path, name: str) -> None:
-    seen: list[tuple[str, int, int]] = []
-    rewriters()[name](path, tmp_path / "out.safetensors", progress=lambda *step: seen.append(step))
-    done = [step[1] for step in seen]
-    assert done[0] == 0
-    assert done == sorted(done)
-    assert len({step[2] for step in seen}) == 1
-    assert done[-1] == seen[-1][2]
-    assert {step[0] for step in seen} >= set(WEIGHTS)
+    seen: list[pp.Progress] = []
+    rewriters()[name](path, tmp_path / "out.safetensors", progress=seen.append)
+    for done, total in (("tensors", "total_tensors"), ("nbytes", "total_nbytes")):
+        counts = [getattr(at, done) for at in seen]
+        assert counts[0] == 0
+        assert counts == sorted(counts)
+        assert {getattr(at, total) for at in seen} == {counts[-1]}
+    assert {at.name for at in seen} >= set(WEIGHTS)
 
 
 # --- failures ---------------------------------------------------------------------------------
@@ -389,8 +393,8 @@ def test_a_failure_leaves_the_target_as_it_was(
     pp.save_file(model, path)
     out.write_bytes(b"what was there")
 
-    def fail(_: str, done: int, total: int) -> None:
-        if done > total / 2:
+    def fail(at: pp.Progress) -> None:
+        if at.nbytes > at.total_nbytes / 2:
             raise error
 
     with pytest.raises(type(error) if isinstance(error, OSError) else error):
@@ -403,8 +407,6 @@ def test_paths_are_checked_before_any_work(tmp_path: Path, path: Path) -> None:
     def work(*_: object) -> None:
         pytest.fail("work began")
 
-    with pytest.raises(IsADirectoryError, match="is a directory; name one model file in it"):
-        pp.pack_checkpoint(tmp_path, tmp_path / "out.safetensors", progress=work)
     (tmp_path / "dir.safetensors").mkdir()
     with pytest.raises(IsADirectoryError, match="is a directory; name the file to write"):
         pp.pack_checkpoint(path, tmp_path / "dir.safetensors", progress=work)

@@ -56,16 +56,32 @@ BAD_INPUT = {
     ),
     "text.npz": "text.npz: must be a sound zip archive: File is not a zip file",
     "text.txt": "path must end in .safetensors, .npz, .npy, got 'text.txt'",
-    "directory": "directory: is a directory; name one model file in it",
-    "directory.safetensors": "directory.safetensors: is a directory; name one model file in it",
+    "directory": (
+        "directory: must hold model.safetensors or model.safetensors.index.json,"
+        " it holds no .safetensors file"
+    ),
+    "directory.safetensors": (
+        "directory.safetensors: must hold model.safetensors or model.safetensors.index.json,"
+        " it holds no .safetensors file"
+    ),
     "missing.safetensors": "missing.safetensors: no such file or directory",
 }
 
 BAD_WORDS = {
     "": "name a command, such as prune, inspect or demo (see prunepack --help)",
-    "prune IN": "the following arguments are required: OUT",
+    "prune": "the following arguments are required: IN",
+    "prune IN --nm 3:4": "name OUT, the file or folder to write, or say --in-place or --dry-run",
+    "prune IN OUT --nm 3:4 --in-place": (
+        "--in-place writes to IN, so OUT must be left out, got out.safetensors"
+    ),
+    "prune IN OUT --nm 3:4 --target-size 1MB": (
+        "3:4 (75 % sparse) cannot be given together with --target-size, which says what to prune"
+    ),
+    "prune IN OUT --target-size much": (
+        "--target-size must be a size such as 3GB, 512MiB or 1000000, got 'much'"
+    ),
     "prune IN OUT": (
-        "name what to prune: --sparsity, --nm, --threshold, or --block with --sparsity"
+        "name what to prune: --sparsity, --nm, --threshold, --block with --sparsity, or --rules"
     ),
     "prune IN OUT --sparsity nan": (
         "--sparsity must be from 0 to 1, or a percentage such as 75%, got nan"
@@ -102,11 +118,12 @@ BAD_WORDS = {
     "prune IN OUT --nm 3:4 --num-threads 0": (
         "--num-threads must be an integer that is at least 1, got '0'"
     ),
+    "prune IN OUT --nm 3:4 --num-threads 2000": "--num-threads must be at most 1024, got '2000'",
     "prune IN OUT --nm 3:4 --min-size few": (
         "--min-size must be an integer that is at least 0, got 'few'"
     ),
     "prune IN OUT --nm 3:4 --spars 1": "unrecognized arguments: --spars 1",
-    "verify IN": "name what to prune: --sparsity, --nm, --threshold, or --block with --sparsity",
+    "verify IN": "name what to prune: --sparsity, --nm, --threshold, --block with --sparsity, or --rules",
 }
 
 PATTERNS: dict[str, Pattern] = {
@@ -223,12 +240,22 @@ def test_no_space_leaves_the_old_file(suffix: str, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="needs /dev/full")
-def test_full_standard_output(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        "inspect small.safetensors",
+        "inspect small.safetensors --json",
+        "prune small.safetensors out.safetensors --nm 3:4",
+        "prune --help",
+        "--version",
+    ],
+)
+def test_full_standard_output(folder: Path, words: str) -> None:
     with Path("/dev/full").open("w") as full:
-        words = [*COMMAND, "inspect", "small.safetensors"]
-        done = subprocess.run(words, cwd=folder, stdout=full, stderr=subprocess.PIPE, check=False)
+        line = [*COMMAND, *words.split()]
+        done = subprocess.run(line, cwd=folder, stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 1
-    assert only_line(done.stderr.decode()) == "prunepack: no space left on device"
+    assert only_line(done.stderr.decode()) == "prunepack: standard output: no space left on device"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -312,7 +339,10 @@ def test_prune_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[7].startswith("unchanged 5 ")
     total = f"{in_bytes(before)} {in_bytes(after)} {times(before / after)}"
     assert lines[9] == f"file 9 26.6 k 74.8 % {total}"
-    assert "layers.10.conv.weight" in lines[-3]
+    assert "layers.10.conv.weight" in lines[-4]
+    assert lines[-3] == (
+        "not pruned: 2 rank 1, 1 dtype I64, 1 fewer than 2,048 elements, 1 dtype BOOL"
+    )
     assert lines[-2] == "note: exclude 'lm_head' matches no tensor"
     assert re.fullmatch(r"done in [\d.]+ m?s \([\d.]+ [kMG]B/s\)", lines[-1])
 
@@ -327,9 +357,13 @@ def test_dense_format() -> None:
     assert not any(t.packed for t in pp.inspect_checkpoint("out.safetensors").tensors)
 
 
-def test_in_and_out_may_be_the_same() -> None:
-    assert run("prune IN IN --nm 3:4") == 0
-    assert run("unpack IN IN") == 0
+def test_in_place(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("prune IN IN --nm 3:4") == 1
+    assert only_line(capsys.readouterr().err).endswith(
+        "write elsewhere, or in place if that is meant"
+    )
+    assert run("prune IN --nm 3:4 --in-place") == 0
+    assert run("unpack IN --in-place") == 0
     actual, expected = dense_of(Path("small.safetensors")), pruned(small_model(), pp.NM(3, 4))
     assert all(same_bits(actual[name], expected[name]) for name in expected)
 
@@ -431,7 +465,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 SLOWLY = """
 import sys, time
-from prunepack._checkpoint import _rewrite
+from prunepack._checkpoint import _jobs
 from prunepack._cli import main
 
 def slow(make):
@@ -440,7 +474,7 @@ def slow(make):
         return make(*words)
     return made
 
-_rewrite.Prune.make = slow(_rewrite.Prune.make)
+_jobs.Prune.make = slow(_jobs.Prune.make)
 sys.exit(main(sys.argv[1:]))
 """
 

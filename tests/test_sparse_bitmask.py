@@ -302,7 +302,9 @@ def test_packed_is_written_where_packed_was_planned(tmp_path: Path) -> None:
         pass
     with (
         pytest.raises(ValueError, match=r"must end in \.weight without metadata, got 'p'"),
-        create_file(path, {"p": TensorInfo("F32", (2,), packed=True)}, storage=Storage("sparse-bitmask")),
+        create_file(
+            path, {"p": TensorInfo("F32", (2,), packed=True)}, storage=Storage("sparse-bitmask")
+        ),
     ):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ from ._pack import pack_checkpoint, unpack_checkpoint
 from ._prune import prune_checkpoint
 from ._reports import (
     CheckpointReport,
+    GroupFound,
     InspectReport,
     TensorFound,
     TensorReport,
@@ -25,6 +26,7 @@ from ._structure import find_pattern
 
 __all__ = [
     "CheckpointReport",
+    "GroupFound",
     "InspectReport",
     "Progress",
     "Rule",

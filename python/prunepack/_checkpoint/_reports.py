@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
+
+_NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")  # a part between dots that is a number
 
 
 @dataclass(frozen=True)
@@ -168,12 +173,65 @@ class TensorFound:
 
 
 @dataclass(frozen=True)
+class GroupFound:
+    """What tensors have in common whose names differ in numbers only: one from each layer.
+
+    Attributes
+    ----------
+    name : str
+        Their name with ``*`` for the numbers.
+    tensors, weights : int
+        How many there are, and how many elements they have together.
+    sparsity : float or None
+        The share of zeros among those of a dtype that is pruned; None if there are none.
+    patterns : tuple of str
+        The patterns that their zeros follow, the most frequent first.
+    nbytes, dense_nbytes : int
+        Their bytes in the files, and what they would have dense.
+    """
+
+    name: str
+    tensors: int
+    weights: int
+    sparsity: float | None
+    patterns: tuple[str, ...]
+    nbytes: int
+    dense_nbytes: int
+
+    @classmethod
+    def of(cls, name: str, tensors: Sequence[TensorFound]) -> GroupFound:
+        """Sum up tensors."""
+        return cls(
+            name,
+            len(tensors),
+            sum(t.weights for t in tensors),
+            _sparsity(tensors),
+            tuple(p for p, _ in Counter(t.pattern for t in tensors if t.pattern).most_common()),
+            sum(t.nbytes for t in tensors),
+            sum(t.dense_nbytes for t in tensors),
+        )
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the tensors are than dense."""
+        return self.dense_nbytes / self.nbytes if self.nbytes else 1.0
+
+
+@dataclass(frozen=True)
 class InspectReport:
-    """What a file holds, tensor by tensor, with the size of the whole file."""
+    """What a checkpoint holds, tensor by tensor, with the size of all its files."""
 
     path: str
     tensors: tuple[TensorFound, ...]
     nbytes: int
+
+    @property
+    def groups(self) -> tuple[GroupFound, ...]:
+        """The tensors whose names differ in numbers only, together."""
+        found: dict[str, list[TensorFound]] = {}
+        for tensor in self.tensors:
+            found.setdefault(_NUMBER.sub("*", tensor.name), []).append(tensor)
+        return tuple(GroupFound.of(name, tensors) for name, tensors in found.items())
 
     @property
     def weights(self) -> int:
@@ -183,10 +241,7 @@ class InspectReport:
     @property
     def sparsity(self) -> float | None:
         """The share of zeros in the tensors whose zeros are counted, or None if there are none."""
-        counted = [t for t in self.tensors if t.sparsity is not None and t.weights]
-        weights = sum(t.weights for t in counted)
-        zeros = sum((t.sparsity or 0.0) * t.weights for t in counted)
-        return zeros / weights if weights else None
+        return _sparsity(self.tensors)
 
     @property
     def dense_nbytes(self) -> int:
@@ -205,11 +260,19 @@ class InspectReport:
             "dense_nbytes": self.dense_nbytes,
             "ratio": self.ratio,
             "sparsity": self.sparsity,
+            "groups": [asdict(group) | {"ratio": group.ratio} for group in self.groups],
         }
         report = asdict(self) | more
         for entry, tensor in zip(report["tensors"], self.tensors, strict=True):
             entry["ratio"] = tensor.ratio
         return report
+
+
+def _sparsity(tensors: Iterable[TensorFound]) -> float | None:
+    counted = [t for t in tensors if t.sparsity is not None and t.weights]
+    weights = sum(t.weights for t in counted)
+    zeros = sum((t.sparsity or 0.0) * t.weights for t in counted)
+    return zeros / weights if weights else None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 import rich.progress
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Column
 
 from . import _text
@@ -43,13 +49,20 @@ def progress_bar(verb: str, *, shown: bool = True) -> Iterator[Callable[[Progres
         yield None
         return
     bar = _bar(Console(stderr=True))
-    task = bar.add_task(verb, name="")
+    task = bar.add_task(verb, name="", tensors="")
     started = monotonic()
 
     def advance(at: Progress) -> None:
         if not bar.live.is_started and monotonic() - started > PATIENCE_SECONDS:
             bar.start()
-        bar.update(task, completed=at.nbytes, total=at.total_nbytes, name=_text.printable(at.name))
+        tensors = f"{at.tensors:,}/{at.total_tensors:,}"
+        bar.update(
+            task,
+            completed=at.nbytes,
+            total=at.total_nbytes,
+            name=_text.printable(at.name),
+            tensors=tensors,
+        )
 
     try:
         yield advance
@@ -60,9 +73,11 @@ def progress_bar(verb: str, *, shown: bool = True) -> Iterator[Callable[[Progres
 def _bar(console: Console) -> rich.progress.Progress:
     return rich.progress.Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=10),
         TextColumn("{task.percentage:>3.0f} %", markup=False),
         DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("{task.fields[tensors]}", markup=False),
         TimeRemainingColumn(compact=True),
         TextColumn(
             "{task.fields[name]}",

@@ -218,6 +218,25 @@ def show_inspect_report(report: InspectReport) -> None:
         made.add_row(Text(name), *cells, style=None if found.packed else "dim")
     add_footer(made, _text.count_of(len(report.tensors), "tensor"), *total)
     out.print(made)
+    if len(report.groups) < len(report.tensors):
+        out.print()
+        out.print(_group_table(report))
+
+
+def _group_table(report: InspectReport) -> Table:
+    """Return a line for each group of tensors whose names differ in numbers only."""
+    made = table("group", "tensors", "weights", "zeros", "pattern", "bytes", "ratio")
+    for group in sorted(report.groups, key=lambda group: -group.nbytes):
+        made.add_row(
+            Text(_text.printable(group.name)),
+            f"{group.tensors:,}",
+            _text.in_weights(group.weights),
+            _text.in_percent(group.sparsity),
+            ", ".join(group.patterns) or "-",
+            _text.in_bytes(group.nbytes),
+            _text.times(group.ratio),
+        )
+    return made
 
 
 def _found_figures(found: TensorFound) -> tuple[str, ...]:
@@ -236,8 +255,9 @@ def show_verify_report(report: VerifyReport) -> None:
     out = console()
     broken = [t for t in report.tensors if not t.ok]
     for tensor in broken:
-        line = f"broken  {_text.printable(tensor.name)}: {tensor.message}"
-        out.print(line, soft_wrap=True)
+        rule = "" if tensor.rule is None else f" (rule {tensor.rule})"
+        line = f"broken  {_text.printable(tensor.name)}{rule}: {tensor.message}"
+        out.print(Text(line), soft_wrap=True)
     follow = len(report.tensors) - len(broken)
     total = _text.count_of(len(report.tensors), "tensor")
     out.print(f"{follow:,} of {total} follow {report.rules}", style="bold", soft_wrap=True)
