@@ -135,7 +135,7 @@ def _of(make: Callable[[dict[str, Any]], Made], keys: dict[str, Any], where: str
     except (TypeError, ValueError) as error:
         told = str(error)
         first = told.partition(":")[0].partition(" ")[0]
-        if first not in keys:
+        if first not in (*CONDITIONS, "then", *_words.KEYS):
             told = f"{_guilty(first, keys)}: {told}"
         elif not told.startswith(f"{first}:"):
             told = f"{first}:{told.removeprefix(first)}"
