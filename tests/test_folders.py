@@ -172,8 +172,8 @@ def test_parts_of_a_packed_tensor_may_be_in_different_shards(tmp_path: Path, out
 
 
 def test_plain_tensors_that_look_like_parts_stay_plain(tmp_path: Path, out: Path) -> None:
-    odd = {"x.bitmask": np.ones(3, np.uint8), "y.weight": np.ones((64, 64), np.float32)}
-    more = {"x.shape": np.ones(2, np.int64), "z.bias": np.ones(2, np.float32)}
+    odd: Tensors = {"x.bitmask": np.ones(3, np.uint8), "y.weight": np.ones((64, 64), np.float32)}
+    more: Tensors = {"x.shape": np.ones(2, np.int64), "z.bias": np.ones(2, np.float32)}
     write_folder(tmp_path / "odd", odd | more)
     with pytest.raises(pp.FormatError, match="is missing"):  # nothing says that they are plain
         pp.unpack_checkpoint(tmp_path / "odd", out)

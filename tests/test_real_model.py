@@ -106,7 +106,7 @@ WAYS: dict[str, tuple[Pattern, Callable[[Weights], Weights]]] = {
 def test_every_bit_and_every_byte(tmp_path: Path, path: Path, way: str) -> None:
     pattern, expect = WAYS[way]
     packed, dense = tmp_path / "packed.safetensors", tmp_path / "dense.safetensors"
-    report = pp.prune_checkpoint(path, packed, pattern)
+    report = pp.prune_checkpoint(path, packed, pattern, defaults=False)
     pp.unpack_checkpoint(packed, dense)
 
     before, after = dense_of(path), dense_of(dense)
@@ -129,4 +129,23 @@ def test_every_bit_and_every_byte(tmp_path: Path, path: Path, way: str) -> None:
     assert abs(report.model_bytes - predicted) < len(weights)
     assert 0 < packed.stat().st_size - predicted - 8 * rows < 50_000
     assert packed.stat().st_size < 1.035 * predicted
-    assert pp.verify_checkpoint(packed, pattern).ok
+    assert pp.verify_checkpoint(packed, pattern, defaults=False).ok
+
+
+def test_embeddings_are_left_alone(tmp_path: Path, path: Path) -> None:
+    report = pp.prune_checkpoint(path, tmp_path / "packed.safetensors", pp.NM(2, 4))
+    embeddings = {t.name for t in report.tensors if t.note == "embedding"}
+    assert embeddings == {f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position")}
+    assert sum(t.action == "pruned" for t in report.tensors) == 37
+
+
+def test_the_folder_of_the_model(tmp_path: Path, float32_path: Path) -> None:
+    """Whatever else the package has goes along, bit for bit."""
+    report = pp.prune_checkpoint(float32_path.parent, tmp_path / "out", pp.NM(2, 4))
+    assert sum(t.action == "pruned" for t in report.tensors) == 37
+    others = [file for file in float32_path.parent.rglob("*") if file.is_file()]
+    others.remove(float32_path)
+    assert others
+    for file in others:
+        copy = tmp_path / "out" / file.relative_to(float32_path.parent)
+        assert copy.read_bytes() == file.read_bytes()

@@ -161,7 +161,7 @@ def test_what_has_been_read_can_be_released(tmp_path: Path) -> None:
         before = resident()
         assert w.sum() == 8_000_000
         assert resident() > before + 60_000_000
-        file.release()
+        file.release("w")
         assert resident() < before + 10_000_000
         assert w.sum() == 8_000_000
 

@@ -113,7 +113,7 @@ class Rules:
 
     Parameters
     ----------
-    rules : iterable of Rule
+    rules : sequence of Rule
         In the order in which they are asked.
     otherwise : Pattern, optional
         For the weights that no rule is about.
@@ -129,7 +129,7 @@ class Rules:
     >>> rules = pp.Rules([pp.Rule("skip", name="*.0.*")], otherwise=pp.NM(2, 4))
     """
 
-    rules: tuple[Rule, ...] = ()
+    rules: Sequence[Rule] = ()
     otherwise: Pattern | None = None
 
     def __post_init__(self) -> None:
