@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -16,17 +17,34 @@ from typing import BinaryIO, TypeAlias
 from ._leftovers import ASIDE, lock, name_beside, remove, remove_leftovers
 
 Opener: TypeAlias = Callable[[str | os.PathLike[str]], AbstractContextManager[BinaryIO]]
-"""Opens a new file for a writer: `replacing`, or `creating` where something above is atomic."""
+"""Opens a new file for a writer: `replacing`, or that of `creating_files` where something above is atomic."""
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
 @contextlib.contextmanager
-def creating(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a new file in a folder that is itself temporary; nothing is flushed or renamed."""
-    with Path(path).open("xb") as file:
-        yield file
+def creating_files() -> Iterator[Opener]:
+    """Bring new files to the disk behind the caller's back, and wait for it at the end.
+
+    Yields
+    ------
+    Opener
+        Opens new files of a folder that is itself temporary.
+    """
+    syncing: list[Future[None]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="prunepack-sync") as pool:
+
+        @contextlib.contextmanager
+        def creating(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+            with Path(path).open("xb") as file:
+                yield file
+                file.flush()
+                syncing.append(pool.submit(_sync_and_close, os.dup(file.fileno())))
+
+        yield creating
+        for each in syncing:
+            each.result()
 
 
 @contextlib.contextmanager
@@ -177,18 +195,17 @@ def _sync_all(folder: Path) -> None:
     """Bring everything in a folder to the disk, as a rename must not come before its content."""
     for parent, _, names in os.walk(folder):
         for path in (*(Path(parent, name) for name in names), Path(parent)):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync_and_close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _sync_and_close(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
     """Make the rename itself last. The file is in place by now, so failing here is no failure."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync_and_close(os.open(folder, os.O_RDONLY | os.O_CLOEXEC))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ._atomic import creating, replacing, replacing_folder
+from ._atomic import creating_files, replacing, replacing_folder
 from ._files import create_file, header_nbytes, place_in_file, stored_names
 from ._folder import everything_in
 from ._index import index_text
@@ -55,6 +55,7 @@ def create_checkpoint(
             layout, folder = Layout({path.name: tuple(plan)}, None), None
         else:
             folder = stack.enter_context(replacing_folder(path))
+        creating = stack.enter_context(creating_files())
         described = True if _look_packed(plan) else None
 
         def opened(
