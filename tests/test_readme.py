@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import prunepack as pp
+from folders import write_folder
 from prunepack._cli import main
 
 README = Path(__file__).parent.parent / "README.md"
@@ -33,13 +34,29 @@ def test_python_blocks_run(
 def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     w = np.random.default_rng(5).standard_normal((64, 64)).astype(np.float16)
-    pp.save_file({"fc.weight": w, "lm_head.weight": w}, "model.safetensors")
+    pp.save_file({"fc.weight": w, "lm_head.weight": w[::-1]}, "model.safetensors")
+    write_folder(Path("model-folder"))
+    Path("rules.toml").write_text(toml_block())
     commands = re.findall(r"^    prunepack (.*)$", README.read_text("utf-8"), re.MULTILINE)
     assert len(commands) >= 6
     for command in commands:
         # The README's files come from different commands, so a verify may find another's pattern.
         status = main(shlex.split(command))
         assert status == 0 or (status == 1 and command.startswith("verify")), command
+
+
+def toml_block() -> str:
+    (block,) = re.findall(
+        r"^```toml\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    return str(block)
+
+
+def test_rules_are_rules(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(toml_block())
+    rules = pp.load_rules(tmp_path / "rules.toml")
+    assert rules.otherwise == pp.NM(2, 4)
+    assert [rule.then for rule in rules.rules] == ["skip", pp.Unstructured(0.5), "keep dense"]
 
 
 def test_set_up_commands_are_there_once() -> None:
