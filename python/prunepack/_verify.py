@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Index: TypeAlias = tuple[int, ...]
 
+AT_ONCE = 1 << 22  # weights whose groups are counted at a time
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -103,22 +105,27 @@ def _verify(pattern: Pattern, dense: Array) -> Verification:
 @_verify.register
 def _(pattern: NM, dense: Array) -> Verification:
     outer, length, inner = pattern._lines(dense.shape)
-    nonzero = _nonzero(dense).reshape(outer, length, inner)
+    lines = dense.reshape(outer, length, inner)
     step = min(pattern.m, max(length, 1))
     starts = np.arange(0, length, step)
     sizes = np.minimum(step, length - starts)
     needed = np.array([pattern._pruned(int(size)) for size in sizes], dtype=np.int64)
-    if nonzero.size:
-        kept = np.add.reduceat(nonzero, starts, axis=1, dtype=np.int64)
-    else:
-        kept = np.zeros((outer, starts.size, inner), dtype=np.int64)
-    zeros = sizes[:, np.newaxis] - kept
-    broken = zeros < needed[:, np.newaxis]
+
+    def zeros_of(some: Array) -> npt.NDArray[np.int64]:
+        kept = np.add.reduceat(_nonzero(some), starts, axis=1, dtype=np.int64)
+        return sizes[:, np.newaxis] - kept
+
+    broken = np.zeros((outer, starts.size, inner), dtype=np.bool_)
+    if dense.size:
+        some = max(1, AT_ONCE // (length * inner))
+        for o in range(0, outer, some):
+            broken[o : o + some] = zeros_of(lines[o : o + some]) < needed[:, np.newaxis]
 
     def first(where: Index) -> tuple[Index, str]:
         o, group, i = where
         flat = (o * length + int(starts[group])) * inner + i
-        return _index(flat, dense.shape), _shortage(zeros[where], sizes[group], needed[group])
+        zeros = int(zeros_of(lines[o : o + 1])[0, group, i])
+        return _index(flat, dense.shape), _shortage(zeros, sizes[group], needed[group])
 
     return _verification(pattern, broken, first)
 
