@@ -136,3 +136,67 @@ def pack(w: Weights, kept: Kept) -> tuple[npt.NDArray[np.uint8], Weights, npt.ND
     stored = (kept & (key(w) != 0)).reshape(rows_and_cols(w.shape))
     values = w.reshape(stored.shape)[stored]
     return mask_bytes(stored), values, np.cumsum([0, *stored.sum(axis=1)], dtype=np.int64)
+
+
+def kept_together(
+    tensors: list[Weights],
+    sparsity: float,
+    *,
+    normalize: bool = False,
+    min_sparsity: float = 0.0,
+    max_sparsity: float = 1.0,
+) -> list[Kept]:
+    """Which weights stay when those of several tensors are ranked together.
+
+    The order is by importance, then tensor, then key, then index. Every tensor first loses as many
+    as it must; of the others that it may lose, those go that come first in the order.
+    """
+    if not tensors:
+        return []
+    importances = [importance(w, math.sqrt(squares_sum(w)) if normalize else 1.0) for w in tensors]
+    columns = (
+        np.concatenate([np.arange(w.size, dtype=np.int64) for w in tensors]),
+        np.concatenate([key(w).ravel().astype(np.uint64) for w in tensors]),
+        np.concatenate([np.full(w.size, i) for i, w in enumerate(tensors)]),
+        np.concatenate([each.ravel() for each in importances]),
+    )
+    tensor = columns[2]
+    lost = np.zeros(tensor.size, dtype=bool)
+    may = []
+    seen = [0] * len(tensors)
+    for at in np.lexsort(columns):
+        size = tensors[tensor[at]].size
+        if seen[tensor[at]] < round(min_sparsity * size):
+            lost[at] = True
+        elif seen[tensor[at]] < round(max_sparsity * size):
+            may.append(at)
+        seen[tensor[at]] += 1
+    lost[may[: round(sparsity * tensor.size) - int(lost.sum())]] = True
+    ends = np.cumsum([w.size for w in tensors])[:-1]
+    return [~part.reshape(w.shape) for part, w in zip(np.split(lost, ends), tensors, strict=True)]
+
+
+def importance(x: Weights, norm: float) -> npt.NDArray[np.uint64]:
+    """Bits of |x| / norm as a float64, in which all NaN are one."""
+    size = magnitude(x)
+    if norm != 1:
+        size = np.divide(size, norm, out=np.zeros_like(size), where=size != 0)
+    size[np.isnan(size)] = np.nan
+    return np.abs(size).view(np.uint64)
+
+
+def squares_sum(x: Weights) -> float:
+    """Add up the squares: 4,096 at a time in eight lanes, then those sums in order."""
+    flat = x.ravel()
+    total = 0.0
+    for first in range(0, flat.size, 4096):
+        total += norm_of(flat[first : first + 4096], "l2")
+    return total
+
+
+def key_histogram(x: Weights, low: int, shift: int, bins: int) -> list[int]:
+    """How many keys are below `low`, in each bin of 2^shift keys from there on, and beyond."""
+    counts = [0] * (bins + 2)
+    for each in key(x).ravel().tolist():
+        counts[0 if each < low else min((each - low) >> shift, bins) + 1] += 1
+    return counts

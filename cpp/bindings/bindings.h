@@ -42,6 +42,7 @@ const std::uint8_t* checked_mask(const Bytes& mask, std::size_t rows, std::size_
 void bind_library(py::module_& module);
 void bind_masks(py::module_& module);
 void bind_pack(py::module_& module);
+void bind_describe(py::module_& module);
 void bind_dlpack(py::module_& module);
 
 }  // namespace prunepack

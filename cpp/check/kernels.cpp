@@ -258,6 +258,31 @@ void bracket_mask(Bench& bench) {
   });
 }
 
+// key_histogram
+
+void key_histogram(Bench& bench) {
+  constexpr std::size_t bins = 300, bytes_of_counts = kHistogramTables * (bins + 2) * 4;
+  for_keys_and_counts(bench, [&](Dtype dtype, const Input& input, std::uint64_t low,
+                                 std::size_t count) {
+    const std::size_t bytes = width(dtype);
+    const auto shift = static_cast<unsigned>((count * 3 + low) % (8 * bytes));
+    const std::uint8_t* weights = input.at(count * bytes, shift_of(count, bytes));
+    Outputs& out = bench.outputs;
+    out.prepare(bytes_of_counts);
+    std::memset(out.expected(), 0, bytes_of_counts);
+    std::memset(out.actual(), 0, bytes_of_counts);
+    bench.report.compare(
+        {dtype, input.name, {{{"count", count}, {"low", low}, {"shift", shift}}}},
+        [&] {
+          (*bench.scalar.key_histogram)[dtype](weights, count, low, shift, bins,
+                                               reinterpret_cast<std::uint32_t*>(out.expected()));
+          (*bench.tested.key_histogram)[dtype](weights, count, low, shift, bins,
+                                               reinterpret_cast<std::uint32_t*>(out.actual()));
+        },
+        [&] { return out.agree(); });
+  });
+}
+
 // tile_norms, column_norms
 
 constexpr Norm kNorms[] = {Norm::l1, Norm::l2, Norm::max};
@@ -427,10 +452,10 @@ constexpr struct {
   const char* name;
   void (*check)(Bench&);
 } kFamilies[] = {
-    {"nm_mask", nm_mask},           {"above_mask", above_mask}, {"tied_mask", tied_mask},
-    {"bracket_mask", bracket_mask}, {"tile_norms", tile_norms}, {"column_norms", column_norms},
-    {"compress", compress},         {"expand", expand},         {"apply_mask", apply_mask},
-    {"count_bits", count_bits},
+    {"nm_mask", nm_mask},           {"above_mask", above_mask},       {"tied_mask", tied_mask},
+    {"bracket_mask", bracket_mask}, {"key_histogram", key_histogram}, {"tile_norms", tile_norms},
+    {"column_norms", column_norms}, {"compress", compress},           {"expand", expand},
+    {"apply_mask", apply_mask},     {"count_bits", count_bits},
 };
 
 }  // namespace

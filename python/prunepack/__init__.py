@@ -25,6 +25,7 @@ from ._entries import RawTensor
 from ._errors import FormatError
 from ._files import load_file, save_file
 from ._masks import Mask, prune_mask
+from ._model_masks import prune_masks
 from ._packed import PackedTensor, pack
 from ._patterns import NM, Block, Pattern, Threshold, Unstructured
 from ._prune import prune
@@ -63,6 +64,7 @@ __all__ = [
     "prune",
     "prune_checkpoint",
     "prune_mask",
+    "prune_masks",
     "save_file",
     "unpack_checkpoint",
     "verify",

@@ -108,3 +108,22 @@ def apply_mask(
     isa: str | None = None,
 ) -> None: ...
 def count_rows(mask: _Bytes, *, isa: str | None = None) -> npt.NDArray[np.int64]: ...
+def key_histogram(
+    weights: _Array,
+    dtype: Dtype,
+    low: int,
+    shift: int,
+    counts: npt.NDArray[np.int64],
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> None: ...
+def sum_of_squares(
+    weights: _Array, dtype: Dtype, *, threads: int, isa: str | None = None
+) -> float: ...
+def importances(
+    dtype: Dtype, keys: npt.NDArray[np.uint64], norm: float
+) -> npt.NDArray[np.uint64]: ...
+def mask_structure(
+    mask: _Bytes, width: int, columns: _Bytes, *, threads: int, isa: str | None = None
+) -> tuple[int, list[int], list[list[int]], int]: ...

@@ -53,6 +53,15 @@ using BracketMask = Above (*)(const void* weights, std::size_t count, std::uint6
                               std::uint64_t high, std::uint8_t* mask, void* keys,
                               std::uint16_t* positions) noexcept;
 
+// Counts how many weights have which key. There are kHistogramTables tables of bins + 2 counts, one
+// after the other, and weight i is counted in table i % kHistogramTables, so that neighbours which
+// are equal do not wait for each other. The first count of a table is of keys below `low`, the last
+// of keys beyond the bins, and count 1 + b of keys with (key - low) >> shift == b. Adds to what is
+// there. `count` is at most 2^32 - 1, `bins` at most kMostBins, `shift` less than the key has bits.
+using KeyHistogram = void (*)(const void* weights, std::size_t count, std::uint64_t low,
+                              unsigned shift, std::size_t bins, std::uint32_t* counts) noexcept;
+inline constexpr std::size_t kHistogramTables = 4, kMostBins = 65'536;
+
 // The norm of each of `tiles` consecutive tiles of `size` elements, in float64.
 //
 // Element e of a tile goes to lane e mod 8, and each lane takes its elements in order, starting
@@ -94,6 +103,7 @@ struct Kernels {
   const PerDtype<AboveMask>* above_mask;
   const PerDtype<TiedMask>* tied_mask;
   const PerDtype<BracketMask>* bracket_mask;
+  const PerDtype<KeyHistogram>* key_histogram;
   const PerDtype<TileNorms>* tile_norms;
   const PerDtype<ColumnNorms>* column_norms;
   const PerDtype<Compress>* compress;

@@ -13,6 +13,7 @@
   extern const PerDtype<AboveMask> above_mask;                                  \
   extern const PerDtype<TiedMask> tied_mask;                                    \
   extern const PerDtype<BracketMask> bracket_mask;                              \
+  extern const PerDtype<KeyHistogram> key_histogram;                            \
   extern const PerDtype<TileNorms> tile_norms;                                  \
   extern const PerDtype<ColumnNorms> column_norms;                              \
   extern const PerDtype<Compress> compress;                                     \
