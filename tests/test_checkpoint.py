@@ -21,7 +21,7 @@ from safetensors import safe_open
 import prunepack as pp
 import reference
 from models import WEIGHTS, dense_of, pruned, small_model
-from prunepack._checkpoint import find_pattern
+from prunepack._checkpoint import find_structure
 from prunepack._entries import RawTensor
 from samples import same_bits
 
@@ -496,9 +496,9 @@ def test_pattern_found_is_the_pattern_pruned_with(
 ) -> None:
     random = np.random.default_rng(11).standard_normal(shape).astype(np.float32)
     mask = pp.prune_mask(random, pattern)
-    assert find_pattern(mask.bits, shape) == name
+    assert find_structure(mask.bits, shape).pattern == name
     monkeypatch.setattr("prunepack._checkpoint._structure.CHUNK_BYTES", 1)
-    assert find_pattern(mask.bits, shape) == name
+    assert find_structure(mask.bits, shape).pattern == name
 
 
 @pytest.mark.parametrize(
@@ -514,4 +514,4 @@ def test_pattern_found_is_the_pattern_pruned_with(
 )
 def test_pattern_of_very_small_tensors(kept: Any, name: str) -> None:
     mask = reference.mask_bytes(kept.astype(bool))
-    assert find_pattern(mask, kept.shape) == name
+    assert find_structure(mask, kept.shape).pattern == name

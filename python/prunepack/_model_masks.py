@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from ._arrays import ArrayLike, Weights, as_array, resolve_threads
 from ._masks import Mask, mask_bits
 from ._patterns import Pattern, Unstructured, check_pattern
-from ._together import exactly, pruned_together, tensors_ranked
+from ._together import RankedTensor, exactly, pruned_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from ._together import Look, Seen
 
 
 def prune_masks(
@@ -88,12 +90,15 @@ def _together(
 ) -> dict[str, Pattern]:
     """Turn a pattern of the whole model into one for each tensor, of the exact count."""
 
-    def read(names: Sequence[str]) -> Iterator[tuple[str, Weights]]:
-        return ((name, ranked[name]) for name in names)
+    def through(names: Sequence[str], look: Look) -> Iterator[tuple[str, Seen]]:
+        return ((name, look(name, ranked[name], threads)) for name in names)
 
-    sizes = {name: (weights.info, weights.bits.size) for name, weights in ranked.items()}
-    pruned = pruned_together(tensors_ranked(pattern, sizes), pattern, read, threads)
-    return {name: exactly(count, sizes[name][1]) for name, count in pruned.items()}
+    tensors = [
+        RankedTensor.of(name, weights.info, weights.bits.size, pattern)
+        for name, weights in ranked.items()
+    ]
+    pruned = pruned_together(tensors, pattern, through)
+    return {name: exactly(count, ranked[name].bits.size) for name, count in pruned.items()}
 
 
 def _importances(

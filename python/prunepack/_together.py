@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     Keys = npt.NDArray[np.uint64]
     Counts = npt.NDArray[np.int64]
 
-    # Yields the named tensors, in any order and one at a time.
-    Read = Callable[[Sequence[str]], Iterable[tuple[str, "Weights"]]]
+    # Calls a function with each of the named tensors and a number of threads to use, and yields
+    # the names and the results.
+    Look = Callable[[str, Weights, int], "Seen"]
+    Through = Callable[[Sequence[str], Look], Iterable[tuple[str, "Seen"]]]
 
 BIN_BITS = 16
 
@@ -98,6 +100,12 @@ class RankedTensor:
     norm: float = 1.0
     histogram: Histogram = field(default_factory=lambda: Histogram.empty())
 
+    @classmethod
+    def of(cls, name: str, info: DtypeInfo, size: int, pattern: Unstructured) -> RankedTensor:
+        """Say what a pattern of the scope "model" lets a tensor lose."""
+        least, most = (round(s * size) for s in (pattern.min_sparsity, pattern.max_sparsity))
+        return cls(name, info, size, least, most)
+
     @property
     def keys(self) -> tuple[int, int]:
         """The smallest and the largest key in the bins."""
@@ -147,20 +155,8 @@ def largest_key(info: DtypeInfo) -> int:
     return int(np.array(np.inf, info.numpy).view(info.bits)) + 1
 
 
-def tensors_ranked(
-    pattern: Unstructured, infos: Mapping[str, tuple[DtypeInfo, int]]
-) -> list[RankedTensor]:
-    """Say what each tensor may lose, from its dtype and size."""
-    return [
-        RankedTensor(
-            name, info, size, round(pattern.min_sparsity * size), round(pattern.max_sparsity * size)
-        )
-        for name, (info, size) in infos.items()
-    ]
-
-
 def pruned_together(
-    tensors: Sequence[RankedTensor], pattern: Unstructured, read: Read, threads: int
+    tensors: Sequence[RankedTensor], pattern: Unstructured, through: Through
 ) -> dict[str, int]:
     """Find how many weights each tensor loses.
 
@@ -170,10 +166,8 @@ def pruned_together(
         In the order in which equals are pruned.
     pattern : Unstructured
         Of the scope "model".
-    read : callable
-        Yields the weights of the tensors it is given the names of. Called for every pass.
-    threads : int
-        Threads to use.
+    through : callable
+        Goes through the tensors it is given the names of, in any order. Called for every pass.
 
     Raises
     ------
@@ -189,7 +183,7 @@ def pruned_together(
     unknown_norms = pattern.normalize is not None
     while missing := pruned - sum(t.surely for t in tensors):
         if ranges:
-            _count(tensors, ranges, read, threads, norms=unknown_norms)
+            _count(tensors, ranges, through, norms=unknown_norms)
             unknown_norms, ranges = False, _narrow(tensors, pruned)
             continue
         return _shared_out(tensors, missing)
@@ -201,24 +195,34 @@ def exactly(count: int, size: int) -> Unstructured:
     return Unstructured(count / size if size else 0.0)
 
 
+class Seen(NamedTuple):
+    """What one pass has found of a tensor."""
+
+    histogram: Histogram
+    norm: float | None
+
+
 def _count(
     tensors: Sequence[RankedTensor],
     ranges: Mapping[str, tuple[int, int]],
-    read: Read,
-    threads: int,
+    through: Through,
     *,
     norms: bool,
 ) -> None:
     """Make new histograms of the ranges of keys, and find the norms if they are needed."""
+
+    def look(name: str, weights: Weights, threads: int) -> Seen:
+        norm = _norm(name, weights, threads) if norms else None
+        return Seen(Histogram.of(weights.bits, weights.info, *ranges[name], threads), norm)
+
     named = {t.name: t for t in tensors}
     bins = sum(t.histogram.bins.size for t in tensors if t.name not in ranges)
     most_bins = max(MOST_BINS, LEAST_BINS * len(tensors))
-    for name, weights in read(tuple(ranges)):
-        tensor = named[name]
-        if norms:
-            tensor.norm = _norm(name, weights, threads)
-        tensor.histogram = Histogram.of(weights.bits, tensor.info, *ranges[name], threads)
-        bins += tensor.histogram.bins.size
+    for name, seen in through(tuple(ranges), look):
+        named[name].histogram = seen.histogram
+        if seen.norm is not None:
+            named[name].norm = seen.norm
+        bins += seen.histogram.bins.size
         while bins > most_bins:
             for each in tensors:
                 if each.histogram.bins.size > most_bins // len(tensors):

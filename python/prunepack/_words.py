@@ -9,7 +9,10 @@ from ._patterns import NM, Block, Pattern, Threshold, Unstructured
 
 MOST_DIGITS = 1000  # int() refuses thousands of them, with a message of its own
 
-KEYS = ("sparsity", "scope", "nm", "axis", "block", "norm", "threshold")
+MODEL_KEYS = ("normalize", "min_sparsity", "max_sparsity")
+"""What goes with the scope "model" alone."""
+
+KEYS = ("sparsity", "scope", *MODEL_KEYS, "nm", "axis", "block", "norm", "threshold")
 """What describes a pattern in a file of rules: the options of the command line."""
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -65,7 +68,7 @@ def pattern_of(keys: dict[str, Any]) -> Pattern:
         "nm": {"nm", "axis"},
         "block": {"block", "sparsity", "norm"},
         "threshold": {"threshold"},
-        "sparsity": {"sparsity", "scope"},
+        "sparsity": {"sparsity", "scope", *MODEL_KEYS},
     }[kind]
     for key in keys:
         if key not in allowed:
@@ -79,7 +82,7 @@ def pattern_of(keys: dict[str, Any]) -> Pattern:
 
 
 def _made(kind: str, keys: dict[str, Any]) -> Pattern:
-    more = {key: keys[key] for key in ("scope", "axis", "norm") if key in keys}
+    more = {key: keys[key] for key in ("scope", "axis", "norm", *MODEL_KEYS) if key in keys}
     if kind == "nm":
         n, m = zeros_of(_text("nm", keys["nm"]))
         return NM(n, m, **more)

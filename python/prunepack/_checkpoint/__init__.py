@@ -22,7 +22,7 @@ from ._reports import (
 from ._rules import Rule, Rules
 from ._rules_file import load_rules
 from ._steps import Progress
-from ._structure import find_pattern
+from ._structure import find_structure
 
 __all__ = [
     "CheckpointReport",
@@ -35,7 +35,7 @@ __all__ = [
     "TensorReport",
     "TensorVerified",
     "VerifyReport",
-    "find_pattern",
+    "find_structure",
     "inspect_checkpoint",
     "load_rules",
     "pack_checkpoint",

@@ -9,13 +9,13 @@ import numpy as np
 from .._dtypes import is_prunable
 from .._packed import PackedTensor
 from .._source import open_checkpoint
-from .._verify import verify
 from ._decide import decide
-from ._reports import InspectReport, TensorFound, TensorVerified, VerifyReport
+from ._reports import InspectReport, TensorFound, VerifyReport
 from ._rules import Rule, Rules, as_rules
-from ._selection import Decision, Selection
+from ._selection import Selection
 from ._steps import ProgressCallback, Work, nonzero
-from ._structure import find_pattern
+from ._structure import find_structure
+from ._verified import verified, verified_together
 
 if TYPE_CHECKING:
     import os
@@ -77,19 +77,22 @@ def inspect_checkpoint(
 
 
 def _found(name: str, info: TensorInfo, tensor: Tensor, num_threads: int | None) -> TensorFound:
-    sparsity = pattern = None
+    sparsity, structure = None, None
     if isinstance(tensor, PackedTensor):
-        sparsity, pattern = tensor.sparsity, find_pattern(tensor.mask, tensor.shape)
+        sparsity = tensor.sparsity
+        structure = find_structure(tensor.mask, tensor.shape, num_threads)
     elif isinstance(tensor, np.ndarray) and is_prunable(tensor.dtype):
         mask = nonzero(tensor, num_threads)
-        sparsity, pattern = mask.sparsity, find_pattern(mask.bits, tensor.shape)
+        sparsity = mask.sparsity
+        structure = find_structure(mask.bits, tensor.shape, num_threads)
     return TensorFound(
         name=name,
         dtype=info.dtype,
         shape=info.shape,
         packed=info.packed,
         sparsity=sparsity,
-        pattern=pattern,
+        pattern=None if structure is None else structure.pattern,
+        obeys=() if structure is None else structure.obeys,
         recorded=info.pattern,
         nbytes=info.nbytes,
         dense_nbytes=info.dense_nbytes,
@@ -158,23 +161,12 @@ def verify_checkpoint(
             raise ValueError(msg)
         sizes = {name: infos[name].dense_nbytes for name in patterns}
         work = Work(source, sizes, [patterns], num_threads, progress)
-        checked = work.through(
-            patterns, lambda name, tensor, _: _verified(name, tensor, decisions[name])
+        checked = dict(
+            work.through(
+                patterns,
+                lambda name, tensor, threads: verified(name, tensor, decisions[name], threads),
+            )
         )
-        tensors = tuple(tensor for _, tensor in checked)
-        return VerifyReport(str(source.path), str(wanted), tensors)
-
-
-def _verified(name: str, tensor: Tensor, decision: Decision) -> TensorVerified:
-    assert decision.pattern is not None
-    assert isinstance(tensor, np.ndarray | PackedTensor)  # the selection leaves unknown dtypes out
-    found = verify(tensor, decision.pattern)
-    return TensorVerified(
-        name,
-        str(decision.pattern),
-        decision.rule,
-        found.ok,
-        found.broken,
-        found.first,
-        found.message,
-    )
+        tensors = {name: tensor for name, (tensor, _) in checked.items()}
+        tensors |= verified_together(decisions, infos, checked)
+        return VerifyReport(str(source.path), str(wanted), tuple(tensors.values()))

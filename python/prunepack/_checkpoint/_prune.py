@@ -10,6 +10,7 @@ from .._source import open_checkpoint
 from .._storage import Dialect, FormatName, Storage
 from ._decide import decide
 from ._jobs import Prune
+from ._model_scope import with_counts
 from ._paths import Output
 from ._rewrite import rewrite
 from ._rules import Rule, Rules, as_rules
@@ -108,6 +109,11 @@ def prune_checkpoint(
     pruned passes through bit for bit, and so do the other files of a folder. Tensors that are the same
     in every byte are treated alike. A few tensors are in memory at a time.
 
+    ``Unstructured(sparsity, scope="model")`` ranks the weights of all tensors it is for together:
+    those of one sparsity and normalization, whatever their bounds. Among equals the tensor goes
+    first whose name does. That takes passes over the model before anything is written, and so
+    does a dry run.
+
     Examples
     --------
     >>> import numpy as np
@@ -130,7 +136,9 @@ def prune_checkpoint(
     selection = Selection.of(include, exclude, min_size, min_rank, defaults)
     output = Output(dst, max_shard_size, in_place, overwrite, dry_run)
     with open_checkpoint(src) as source:
-        decisions, notes = decide(source, source.infos(), selection, wanted)
+        infos = source.infos()
+        decisions, notes = decide(source, infos, selection, wanted)
+        decisions = with_counts(source, infos, decisions, num_threads, progress)
         job = Prune(decisions, Storage(format, dialect), even_if_larger)
         if target_size is not None:
             job, sparsity = with_size(job, source, output, target_size)

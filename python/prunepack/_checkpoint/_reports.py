@@ -144,7 +144,9 @@ class TensorFound:
     sparsity : float or None
         The share of zeros; None for a dtype that prunepack does not prune.
     pattern : str or None
-        The pattern that the zeros follow, as found from the zeros themselves.
+        The strongest pattern that the zeros follow, as found from the zeros themselves.
+    obeys : tuple of str
+        Every n:m and tile that the zeros follow, of those that are tried.
     recorded : str or None
         The pattern that the file says it was pruned with.
     nbytes, dense_nbytes : int
@@ -157,6 +159,7 @@ class TensorFound:
     packed: bool
     sparsity: float | None
     pattern: str | None
+    obeys: tuple[str, ...]
     recorded: str | None
     nbytes: int
     dense_nbytes: int
@@ -319,6 +322,12 @@ class VerifyReport:
         """Whether all of them do."""
         return all(t.ok for t in self.tensors)
 
+    @property
+    def first(self) -> TensorVerified | None:
+        """The first tensor that does not, in the order of the files."""
+        return next((t for t in self.tensors if not t.ok), None)
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as what `json.dumps` takes."""
-        return asdict(self) | {"ok": self.ok}
+        first = None if self.first is None else asdict(self.first)
+        return asdict(self) | {"ok": self.ok, "first": first}

@@ -1,12 +1,14 @@
-"""Which pattern the zeros of a tensor follow, found from its packed mask."""
+"""Which patterns the zeros of a tensor follow, found from its packed mask."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from .. import _core
+from .._arrays import resolve_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,17 +20,33 @@ if TYPE_CHECKING:
 # A pattern is named only when it explains the zeros: random zeros at 75 % also obey 1:16.
 EXPLAINS = 0.9
 
+# Masks of more than two axes are turned so many bytes at a time.
 CHUNK_BYTES = 1 << 20
 
-_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
-_KEPT = _BITS.sum(axis=1, dtype=np.uint8)
-_KEPT_OF_4 = np.maximum(_BITS[:, :4].sum(axis=1), _BITS[:, 4:].sum(axis=1)).astype(np.uint8)
-
-TILES = ((16, 1), (1, 16), (4, 1), (1, 4))
+GROUPS = (2, 4, 8, 16, 32)
+SIDES = (1, 4, 8, 16, 32)
 
 
-def find_pattern(mask: Bytes, shape: tuple[int, ...]) -> str:
-    """Name the strongest pattern that the zeros of a tensor follow.
+class Structure(NamedTuple):
+    """What the zeros of a tensor look like.
+
+    Attributes
+    ----------
+    pattern : str
+        The strongest pattern that they follow: ``"dense"``, ``"all zero"``, an n:m such as
+        ``"3:4"`` (n counts zeros), a tile such as ``"block 4x1"``, or ``"unstructured"``.
+    obeys : tuple of str
+        Every n:m and tile, of those tried, that the tensor could have been pruned with.
+    """
+
+    pattern: str
+    obeys: tuple[str, ...] = ()
+
+
+def find_structure(
+    mask: Bytes, shape: tuple[int, ...], num_threads: int | None = None
+) -> Structure:
+    """Find the patterns that the zeros of a tensor follow.
 
     Parameters
     ----------
@@ -36,39 +54,106 @@ def find_pattern(mask: Bytes, shape: tuple[int, ...]) -> str:
         Kept weights, as `PackedTensor.mask` has them.
     shape : tuple of int
         Shape of the tensor.
+    num_threads : int, optional
+        Threads to use; by default all cores this process may use.
 
     Returns
     -------
-    str
-        ``"dense"``, ``"all zero"``, an n:m such as ``"3:4"`` (n counts zeros), a tile such
-        as ``"block 4x1"``, or ``"unstructured"``.
+    Structure
+        The strongest pattern, and all that are obeyed.
 
     Notes
     -----
-    Tried are n:m for m of 2, 4, 8 and 16 along axis 1, and tiles of 4 and 16 weights along
-    axis 0 and axis 1. A pattern counts when it accounts for nine tenths of the zeros: any
-    tensor with enough random zeros has a few in every group of 16. Works on the bits, a
-    mebibyte at a time.
+    Tried are n:m for m of 2, 4, 8, 16 and 32 along axis 1, and tiles of 1, 4, 8, 16 or 32 weights
+    along axis 0 and as many along axis 1, whole rows (``"block 1x*"``) and whole columns. An n:m is
+    obeyed with the n that every group has. A tile is obeyed when tiles that are all zero hold nine
+    tenths of the zeros. The strongest is the n:m that accounts for nine tenths of the zeros,
+    else the largest tile whose others are also nearly all kept.
 
     Examples
     --------
-    >>> find_pattern(np.array([[0b10001000, 0b00010001]], np.uint8), (1, 16))
-    '3:4'
+    >>> find_structure(np.array([[0b10001000, 0b00010001]], np.uint8), (1, 16))
+    Structure(pattern='3:4', obeys=('3:4', '6:8', '12:16'))
     """
     weights = prod(shape)
-    if weights == 0:
-        return "dense"
-    found = _Counts()
-    height, width, inner = _as_matrix(shape)
-    for rows in _row_chunks(mask, height, width, inner):
-        found.add(rows, width)
-    found.forget_larger_than(height, width)
-    zeros = weights - found.kept
-    if zeros == 0:
-        return "dense"
+    found = None if weights == 0 else _count(mask, shape, resolve_threads(num_threads))
+    if found is None or found.kept == weights:
+        return Structure("dense")
     if found.kept == 0:
-        return "all zero"
-    return found.n_of_m(zeros / weights) or found.tile(weights) or "unstructured"
+        return Structure("all zero")
+    zeros = weights - found.kept
+    tiles = [tile for tile, live in found.live.items() if weights - live >= EXPLAINS * zeros]
+    groups = {m: m - kept for m, kept in found.most_kept.items() if kept < m}
+    obeys = *(f"{n}:{m}" for m, n in groups.items()), *(f"block {tile}" for tile in tiles)
+    return Structure(
+        _n_of_m(groups, zeros, found.kept) or _tile(tiles, found) or "unstructured", obeys
+    )
+
+
+def _n_of_m(groups: dict[int, int], zeros: int, kept: int) -> str | None:
+    """Name the n:m with most zeros, if it could hardly have more; of equals the smallest m."""
+    m = max(groups, key=lambda m: (groups[m] / m, -m), default=None)
+    if m is None:
+        return None
+    share = groups[m] / m
+    few_more_zeros = share * (zeros + kept) >= EXPLAINS * zeros
+    few_less_kept = kept >= EXPLAINS * (1 - share) * (zeros + kept)
+    return f"{groups[m]}:{m}" if few_more_zeros and few_less_kept else None
+
+
+def _tile(tiles: list[str], found: _Counts) -> str | None:
+    """Name the largest tile that is nearly always all zero or all kept."""
+    for tile in tiles:
+        if found.kept >= EXPLAINS * found.live[tile]:
+            return f"block {tile}"
+    return None
+
+
+class _Counts(NamedTuple):
+    """What is known of a mask."""
+
+    kept: int
+    most_kept: dict[int, int]
+    """By the size of a group; of sizes that fit in the tensor."""
+    live: dict[str, int]
+    """By tile, the largest first: how many weights are in tiles that are not all zero."""
+
+
+def _count(mask: Bytes, shape: tuple[int, ...], threads: int) -> _Counts:
+    height, width, depth = _as_matrix(shape)
+    kept = live_lines = 0
+    most_kept = np.zeros(len(GROUPS), dtype=np.int64)
+    live = np.zeros((len(SIDES), len(SIDES)), dtype=np.int64)
+    columns = np.zeros((depth, -(-width // 8)), dtype=np.uint8)
+    here = np.empty_like(columns)
+    for chunk in _row_chunks(mask, height, width, depth):
+        some = _core.mask_structure(chunk, width, here, threads=threads)
+        kept += some[0]
+        most_kept = np.maximum(most_kept, some[1])
+        live += some[2]
+        live_lines += some[3]
+        columns |= here
+    live_columns = height * int(_core.count_rows(columns).sum())
+    return _Counts(
+        kept,
+        {m: int(most) for m, most in zip(GROUPS, most_kept, strict=True) if m <= width},
+        _by_tile(live, live_lines, live_columns, height, width),
+    )
+
+
+def _by_tile(
+    live: npt.NDArray[np.int64], live_lines: int, live_columns: int, height: int, width: int
+) -> dict[str, int]:
+    """Name the tiles that are smaller than the tensor and larger than a weight, largest first."""
+    tiles = [
+        (tall * wide, f"{tall}x{wide}", int(live[i, j]))
+        for i, tall in enumerate(SIDES)
+        for j, wide in enumerate(SIDES)
+        if tall <= height and wide <= width and tall * wide > 1
+    ]
+    if height > 1 and width > 1:
+        tiles += [(width, "1x*", live_lines), (height, "*x1", live_columns)]
+    return {name: count for _, name, count in sorted(tiles, key=lambda tile: -tile[0])}
 
 
 def _as_matrix(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -78,105 +163,22 @@ def _as_matrix(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return shape[0], shape[1], prod(shape[2:])
 
 
-def _row_chunks(mask: Bytes, height: int, width: int, inner: int) -> Iterator[Bytes]:
-    """Yield the mask 16 outputs or more at a time, as (outputs, inner, bytes along the inputs)."""
+def _row_chunks(mask: Bytes, height: int, width: int, depth: int) -> Iterator[Bytes]:
+    """Yield the mask as (outputs, kernel positions, bytes along the inputs), in chunks."""
     rows_each = len(mask) // height
-    outputs = max(1, CHUNK_BYTES // (16 * max(1, width * inner // 8))) * 16
+    if rows_each == 1 and depth == 1:
+        yield mask.reshape(height, 1, -1)
+        return
+    highest = SIDES[-1]
+    outputs = max(1, CHUNK_BYTES // (highest * max(1, width * depth // 8))) * highest
     for first in range(0, height, outputs):
         rows = mask[first * rows_each : (first + outputs) * rows_each]
-        some = min(outputs, height - first)
-        if inner == 1 and rows_each == 1:
-            yield rows.reshape(some, 1, -1)
-        else:
-            yield _inputs_last(rows, some, width, inner)
+        yield _inputs_last(rows, min(outputs, height - first), width, depth)
 
 
-def _inputs_last(rows: Bytes, outputs: int, width: int, inner: int) -> Bytes:
+def _inputs_last(rows: Bytes, outputs: int, width: int, depth: int) -> Bytes:
     """Turn bits that run along the last axis into bits that run along axis 1."""
-    cols = outputs * width * inner // len(rows)
+    cols = outputs * width * depth // len(rows)
     kept = np.unpackbits(rows, axis=1, count=cols, bitorder="little")
-    kept = kept.reshape(outputs, width, inner).transpose(0, 2, 1)
+    kept = kept.reshape(outputs, width, depth).transpose(0, 2, 1)
     return np.packbits(kept, axis=2, bitorder="little")
-
-
-@dataclass
-class _Counts:
-    """What the chunks have shown so far."""
-
-    kept: int = 0
-    most_kept: dict[int, int] = field(default_factory=lambda: {2: 0, 4: 0, 8: 0, 16: 0})
-    live: dict[tuple[int, int], int] = field(default_factory=lambda: dict.fromkeys(TILES, 0))
-    """Weights in the tiles that are not all zero."""
-
-    def add(self, rows: Bytes, width: int) -> None:
-        kept = _KEPT[rows]
-        self.kept += int(kept.sum(dtype=np.int64))
-        pairs = _pairs(kept, np.add)
-        both = rows & (rows >> np.uint8(1)) & np.uint8(0x55)
-        self._most(2, 2 if both.any() else 1)
-        self._most(4, int(_KEPT_OF_4[rows].max()))
-        self._most(8, int(kept.max()))
-        self._most(16, int(pairs.max()))
-        self.live[4, 1] += _live_down(rows, 4)
-        self.live[16, 1] += _live_down(rows, 16)
-        self.live[1, 4] += _live_along(_nibbles(rows), 4, width)
-        self.live[1, 16] += _live_along(pairs, 16, width)
-
-    def _most(self, m: int, kept: int) -> None:
-        self.most_kept[m] = max(self.most_kept[m], kept)
-
-    def forget_larger_than(self, height: int, width: int) -> None:
-        """Drop the groups and tiles of which the tensor has no whole one."""
-        self.most_kept = {m: kept for m, kept in self.most_kept.items() if m <= width}
-        self.live = {
-            tile: live for tile, live in self.live.items() if tile[0] <= height and tile[1] <= width
-        }
-
-    def n_of_m(self, sparsity: float) -> str | None:
-        """Name the n:m with most zeros, and of equals the one with the smallest groups."""
-        shares = {m: (m - kept) / m for m, kept in self.most_kept.items()}
-        if not shares:
-            return None
-        m = max(shares, key=lambda m: (shares[m], -m))
-        if shares[m] == 0 or shares[m] < EXPLAINS * sparsity:
-            return None
-        return f"{m - self.most_kept[m]}:{m}"
-
-    def tile(self, weights: int) -> str | None:
-        """Name the largest tile that is nearly always all zero or all kept."""
-        zeros = weights - self.kept
-        for tile, live in self.live.items():
-            if weights - live >= EXPLAINS * zeros and self.kept >= EXPLAINS * live:
-                return f"block {tile[0]}x{tile[1]}"
-        return None
-
-
-def _pairs(values: npt.NDArray[Any], together: np.ufunc) -> npt.NDArray[Any]:
-    """Combine the values of each two bytes along the last axis; an odd one stays alone."""
-    odd = values.shape[-1] % 2
-    pairs = together(values[..., : values.shape[-1] - odd : 2], values[..., 1::2])
-    return np.concatenate([pairs, values[..., -1:]], axis=-1) if odd else pairs
-
-
-def _nibbles(rows: Bytes) -> Bytes:
-    """Return the low and the high half of each byte, side by side."""
-    return np.stack([rows & 0x0F, rows >> 4], axis=-1).reshape(*rows.shape[:-1], -1)
-
-
-def _live_down(rows: Bytes, side: int) -> int:
-    """Count the weights in those tiles of `side` outputs that keep any."""
-    whole = len(rows) - len(rows) % side
-    tiles = rows[:whole].reshape(-1, side, *rows.shape[1:])
-    live = side * int(_KEPT[np.bitwise_or.reduce(tiles, axis=1)].sum(dtype=np.int64))
-    if whole < len(rows):
-        edge = np.bitwise_or.reduce(rows[whole:], axis=0)
-        live += (len(rows) - whole) * int(_KEPT[edge].sum(dtype=np.int64))
-    return live
-
-
-def _live_along(groups: npt.NDArray[Any], side: int, width: int) -> int:
-    """Count the weights in those tiles of `side` inputs that keep any."""
-    starts = np.arange(groups.shape[-1]) * side
-    sizes = np.clip(width - starts, 0, side)
-    live = np.count_nonzero(groups.reshape(-1, groups.shape[-1]), axis=0)
-    return int(live @ sizes)

@@ -115,7 +115,9 @@ def pattern_from(options: argparse.Namespace, *, needed: bool) -> Pattern | None
         return Threshold(options.threshold)
     if options.block is not None:
         return Block(options.block, options.sparsity, norm=options.norm or "l2")
-    return Unstructured(options.sparsity, scope=options.scope or "tensor")
+    given = {key: getattr(options, key) for key in _words.MODEL_KEYS}
+    more = {key: value for key, value in given.items() if value is not None}
+    return Unstructured(options.sparsity, scope=options.scope or "tensor", **more)
 
 
 def _check_one_pattern(options: argparse.Namespace, *, needed: bool) -> bool:
@@ -134,6 +136,10 @@ def _check_one_pattern(options: argparse.Namespace, *, needed: bool) -> bool:
     for option, needs in (("--norm", "--block"), ("--axis", "--nm")):
         if getattr(options, option[2:]) is not None and needs not in given:
             msg = f"{option} goes with {needs}, which was not given"
+            raise ValueError(msg)
+    for key in _words.MODEL_KEYS:
+        if getattr(options, key) is not None and options.scope != "model":
+            msg = f"--{key.replace('_', '-')} goes with --scope model, which was not given"
             raise ValueError(msg)
     if options.scope is not None and given != ["--sparsity"]:
         told = f", not with {given[-1]}" if given else ", which was not given"

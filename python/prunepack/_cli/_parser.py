@@ -246,8 +246,26 @@ def _add_pattern(parser: Parser) -> None:
     )
     group.add_argument(
         "--scope",
-        choices=("tensor", "row"),
-        help="compare weights over the whole tensor (default) or within each row of axis 0",
+        choices=("tensor", "row", "model"),
+        help="compare weights over the whole tensor (default), within each row of axis 0, or"
+        " over all tensors of the model together",
+    )
+    group.add_argument(
+        "--normalize",
+        choices=("l2",),
+        help="with --scope model: compare weights divided by the L2 norm of their tensor",
+    )
+    group.add_argument(
+        "--min-sparsity",
+        metavar="S",
+        type=_arguments.sparsity,
+        help="with --scope model: the least that each tensor loses",
+    )
+    group.add_argument(
+        "--max-sparsity",
+        metavar="S",
+        type=_arguments.sparsity,
+        help="with --scope model: the most that each tensor loses",
     )
     group.add_argument(
         "--rules",
