@@ -8,12 +8,15 @@ from importlib.metadata import version as _version
 from ._checkpoint import (
     CheckpointReport,
     InspectReport,
+    MaskReport,
     Progress,
     Rule,
     Rules,
     VerifyReport,
+    apply_masks,
     inspect_checkpoint,
     load_rules,
+    mask_checkpoint,
     pack_checkpoint,
     prune_checkpoint,
     unpack_checkpoint,
@@ -28,7 +31,7 @@ from ._masks import Mask, prune_mask
 from ._model_masks import prune_masks
 from ._packed import PackedTensor, pack
 from ._patterns import NM, Block, Pattern, Threshold, Unstructured
-from ._prune import prune
+from ._prune import apply_mask, prune
 from ._verify import Verification, verify
 
 # Whoever uses the library decides what becomes of its log.
@@ -43,6 +46,7 @@ __all__ = [
     "FormatError",
     "InspectReport",
     "Mask",
+    "MaskReport",
     "PackedTensor",
     "Pattern",
     "Progress",
@@ -54,10 +58,13 @@ __all__ = [
     "Verification",
     "VerifyReport",
     "__version__",
+    "apply_mask",
+    "apply_masks",
     "inspect_checkpoint",
     "isa",
     "load_file",
     "load_rules",
+    "mask_checkpoint",
     "num_threads",
     "pack",
     "pack_checkpoint",

@@ -197,6 +197,16 @@ def mask_bits(
     return mask
 
 
+def given_bits(mask: Mask | npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Return the packed bits of a mask for weights of `shape`."""
+    if not isinstance(mask, Mask):
+        mask = Mask.from_bool(bool_array(mask, "mask"))
+    if mask.shape != shape:
+        msg = f"mask must have the shape of w, {shape}, got {mask.shape}"
+        raise ValueError(msg)
+    return mask.bits
+
+
 def bool_array(keep: ArrayLike, argument: str) -> npt.NDArray[np.bool_]:
     """Check that `keep` is a bool array, and return it."""
     array = as_array(keep, argument)

@@ -20,7 +20,7 @@ from ._arrays import (
     rows_columns,
 )
 from ._dtypes import dtype_info
-from ._masks import Mask, bool_array, checked_bits, checked_shape
+from ._masks import Mask, checked_bits, checked_shape, given_bits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -279,7 +279,7 @@ def pack(
     """
     array = as_array(w, "w")
     weights = Weights.of(array, "w")
-    given = None if mask is None else _given_bits(mask, array.shape)
+    given = None if mask is None else given_bits(mask, array.shape)
     bits = weights.empty_mask()
     # Room for everything costs nothing: pages that are never written are never there.
     values = np.empty(array.size, dtype=weights.info.bits)
@@ -297,17 +297,6 @@ def pack(
     return PackedTensor._of_parts(
         array.shape, weights.info.numpy, bits, values.view(weights.info.numpy)
     )
-
-
-def _given_bits(
-    mask: Mask | npt.NDArray[np.bool_], shape: tuple[int, ...]
-) -> npt.NDArray[np.uint8]:
-    if not isinstance(mask, Mask):
-        mask = Mask.from_bool(bool_array(mask, "mask"))
-    if mask.shape != shape:
-        msg = f"mask must have the shape of w, {shape}, got {mask.shape}"
-        raise ValueError(msg)
-    return mask.bits
 
 
 def _offsets(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ from ._arrays import (
     lies_as_kernels_need,
     resolve_threads,
 )
-from ._masks import mask_bits
+from ._masks import Mask, given_bits, mask_bits
 from ._patterns import Pattern, check_pattern
 
 if TYPE_CHECKING:
@@ -86,6 +86,59 @@ def prune(
     threads = resolve_threads(num_threads)
     mask = mask_bits(weights, pattern, importance, threads)
     pruned = _apply(weights, mask, target, threads)
+    return pruned if out is None else out  # type: ignore[return-value]
+
+
+def apply_mask(
+    w: ArrayLike,
+    mask: Mask | npt.NDArray[np.bool_],
+    *,
+    out: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Prune weights with a mask: a dense copy with +0.0 where the mask is 0.
+
+    Parameters
+    ----------
+    w : array_like
+        The weights, as for `prune`.
+    mask : Mask or ndarray of bool
+        Which weights are kept, in the shape of `w`.
+    out : array_like, optional
+        Write here instead of a new array: same shape and dtype, writable. ``out=w`` prunes in place.
+    num_threads : int, optional
+        Threads to use; by default ``PRUNEPACK_NUM_THREADS``, else the usable cores.
+
+    Returns
+    -------
+    ndarray
+        The pruned weights; `out`, if it was given.
+
+    Raises
+    ------
+    TypeError
+        If `w` is no array of a dtype that can be pruned, or `mask` is no mask.
+    ValueError
+        If the shapes differ, or `out` is read-only.
+
+    See Also
+    --------
+    pack : The same with the result packed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prunepack as pp
+    >>> w = np.array([[0.5, -3.0, 1.0, 2.0]])
+    >>> mask = pp.prune_mask(w, pp.NM(2, 4))
+    >>> pp.apply_mask(w + 1, mask)  # fine-tuned, and pruned as before
+    array([[ 0., -2.,  0.,  3.]])
+    """
+    array = as_array(w, "w")
+    weights = Weights.of(array, "w")
+    bits = given_bits(mask, array.shape)
+    target = None if out is None else checked_out(out, array.shape, array.dtype)
+    pruned = _apply(weights, bits, target, resolve_threads(num_threads))
     return pruned if out is None else out  # type: ignore[return-value]
 
 

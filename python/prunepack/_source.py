@@ -110,6 +110,11 @@ class Checkpoint(ClosesItself):
         return self._shards.shard_of(self._tensors.stored_names(name)[0])
 
     @property
+    def file(self) -> TensorFile:
+        """All its tensors as one file."""
+        return self._tensors
+
+    @property
     def metadata(self) -> Mapping[str, str]:
         """The metadata of all its files, without prunepack's own key."""
         return self._tensors.metadata

@@ -8,6 +8,7 @@ callback while they work, and return what was done.
 from __future__ import annotations
 
 from ._look import inspect_checkpoint, verify_checkpoint
+from ._masks import MaskReport, TensorMasked, apply_masks, mask_checkpoint
 from ._pack import pack_checkpoint, unpack_checkpoint
 from ._prune import prune_checkpoint
 from ._reports import (
@@ -28,16 +29,20 @@ __all__ = [
     "CheckpointReport",
     "GroupFound",
     "InspectReport",
+    "MaskReport",
     "Progress",
     "Rule",
     "Rules",
     "TensorFound",
+    "TensorMasked",
     "TensorReport",
     "TensorVerified",
     "VerifyReport",
+    "apply_masks",
     "find_structure",
     "inspect_checkpoint",
     "load_rules",
+    "mask_checkpoint",
     "pack_checkpoint",
     "prune_checkpoint",
     "unpack_checkpoint",

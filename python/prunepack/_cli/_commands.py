@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from .._checkpoint import (
     Rules,
+    apply_masks,
     inspect_checkpoint,
     load_rules,
+    mask_checkpoint,
     pack_checkpoint,
     prune_checkpoint,
     unpack_checkpoint,
@@ -73,6 +75,42 @@ def unpack(options: argparse.Namespace) -> int:
     with progress_bar("unpacking", shown=_talks(options)) as progress:
         report = unpack_checkpoint(
             options.source, _target(options), progress=progress, **_output(options)
+        )
+    return _done(report, options)
+
+
+def mask(options: argparse.Namespace) -> int:
+    """Carry out ``prunepack mask``."""
+    rules = _rules(options)
+    with progress_bar("masking", shown=_talks(options)) as progress:
+        report = mask_checkpoint(
+            options.source,
+            options.target,
+            rules,
+            defaults=not options.all,
+            num_threads=options.num_threads,
+            progress=progress,
+            **_selection(options),
+        )
+    if options.json:
+        print_json(report.to_json())
+    elif not options.quiet:
+        _show.show_mask_report(report)
+    return 0
+
+
+def apply(options: argparse.Namespace) -> int:
+    """Carry out ``prunepack apply``."""
+    with progress_bar("pruning", shown=_talks(options)) as progress:
+        report = apply_masks(
+            options.masks,
+            options.source,
+            _target(options),
+            format=options.format,
+            dialect=options.dialect,
+            even_if_larger=options.even_if_larger,
+            progress=progress,
+            **_output(options),
         )
     return _done(report, options)
 
@@ -198,6 +236,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "prune": prune,
     "pack": pack,
     "unpack": unpack,
+    "mask": mask,
+    "apply": apply,
     "inspect": inspect,
     "verify": verify,
     "demo": demo,

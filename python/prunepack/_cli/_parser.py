@@ -84,6 +84,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_prune(commands)
     _add_pack(commands)
     _add_unpack(commands)
+    _add_mask(commands)
+    _add_apply(commands)
     _add_inspect(commands)
     _add_verify(commands)
     _add_demo(commands)
@@ -137,6 +139,42 @@ def _add_unpack(commands: Commands) -> None:
         "ones: of prunepack or compressed-tensors. Pruned weights are +0.0.",
     )
     _add_in_out(parser)
+    _add_common(parser)
+
+
+def _add_mask(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "mask",
+        "write only which weights would be kept, one bit each",
+        "Decide which weights of a model are kept, as prune does, and write that alone: one bit\n"
+        "a weight. apply prunes another model of the same shapes with it.",
+    )
+    parser.add_argument(
+        "source", metavar="IN", type=Path, help="a .safetensors or .npz file, or a model's folder"
+    )
+    parser.add_argument(
+        "target", metavar="OUT", type=Path, help="the file to write: .safetensors or .npz"
+    )
+    _add_pattern(parser)
+    _add_selection(parser)
+    _add_all(parser)
+    _add_common(parser)
+
+
+def _add_apply(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "apply",
+        "prune a model with masks made of another one",
+        "Prune a model with the masks of another one of the same shapes: after fine-tuning or\n"
+        "merging an adapter has filled what was zero. Tensors without a mask pass through.",
+    )
+    parser.add_argument(
+        "masks", metavar="MASKS", type=Path, help="what mask wrote, or a model with packed tensors"
+    )
+    _add_in_out(parser)
+    _add_packing(parser, "packed", "dense", "sparse-bitmask", "sparse-24-bitmask")
     _add_common(parser)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .._checkpoint import (
         CheckpointReport,
         InspectReport,
+        MaskReport,
         TensorFound,
         TensorReport,
         VerifyReport,
@@ -248,6 +249,22 @@ def _found_figures(found: TensorFound) -> tuple[str, ...]:
         _text.in_bytes(found.nbytes),
         _text.times(found.ratio) if found.packed else "-",
     )
+
+
+def show_mask_report(report: MaskReport) -> None:
+    """Print how many weights the masks are for, and what they take."""
+    out = console()
+    title = f"{report.source} -> {report.target}"
+    out.print(Text(_text.printable(title), style="bold"), soft_wrap=True)
+    out.print(
+        f"{_text.count_of(len(report.tensors), 'mask')} of {_text.in_weights(report.weights)}"
+        f" weights, {_text.in_percent(report.sparsity)} pruned: {report.rules}",
+        soft_wrap=True,
+    )
+    for note in report.notes:
+        out.print(Text(f"note: {note}"), soft_wrap=True)
+    size, seconds = _text.in_bytes(report.bytes_after), _text.in_seconds(report.seconds)
+    out.print(f"{size}, done in {seconds}", soft_wrap=True)
 
 
 def show_verify_report(report: VerifyReport) -> None:
