@@ -27,7 +27,7 @@ import pytest
 import prunepack as pp
 from models import dense_of, pruned, small_model
 from prunepack._cli import main
-from prunepack._cli._text import broken_at_dots, in_bytes, in_seconds, in_weights, times
+from prunepack._text import broken_at_dots, in_bytes, in_seconds, in_weights, times
 from samples import same_bits
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ from ._model_masks import prune_masks
 from ._packed import PackedTensor, pack
 from ._patterns import NM, Block, Pattern, Threshold, Unstructured
 from ._prune import apply_mask, prune
+from ._report import report_checkpoint
 from ._verify import Verification, verify
 
 # Whoever uses the library decides what becomes of its log.
@@ -72,6 +73,7 @@ __all__ = [
     "prune_checkpoint",
     "prune_mask",
     "prune_masks",
+    "report_checkpoint",
     "save_file",
     "unpack_checkpoint",
     "verify",

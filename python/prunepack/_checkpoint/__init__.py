@@ -10,6 +10,7 @@ from __future__ import annotations
 from ._look import inspect_checkpoint, verify_checkpoint
 from ._masks import MaskReport, TensorMasked, apply_masks, mask_checkpoint
 from ._pack import pack_checkpoint, unpack_checkpoint
+from ._portrait import Magnitudes, Portrait, TensorPortrait, portray
 from ._prune import prune_checkpoint
 from ._reports import (
     CheckpointReport,
@@ -19,6 +20,7 @@ from ._reports import (
     TensorReport,
     TensorVerified,
     VerifyReport,
+    group_of,
 )
 from ._rules import Rule, Rules
 from ._rules_file import load_rules
@@ -29,21 +31,26 @@ __all__ = [
     "CheckpointReport",
     "GroupFound",
     "InspectReport",
+    "Magnitudes",
     "MaskReport",
+    "Portrait",
     "Progress",
     "Rule",
     "Rules",
     "TensorFound",
     "TensorMasked",
+    "TensorPortrait",
     "TensorReport",
     "TensorVerified",
     "VerifyReport",
     "apply_masks",
     "find_structure",
+    "group_of",
     "inspect_checkpoint",
     "load_rules",
     "mask_checkpoint",
     "pack_checkpoint",
+    "portray",
     "prune_checkpoint",
     "unpack_checkpoint",
     "verify_checkpoint",

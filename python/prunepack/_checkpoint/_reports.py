@@ -12,6 +12,11 @@ from typing import Any
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")  # a part between dots that is a number
 
 
+def group_of(name: str) -> str:
+    """Return a tensor's name with ``*`` for the numbers in it, such as that of its layer."""
+    return _NUMBER.sub("*", name)
+
+
 @dataclass(frozen=True)
 class TensorReport:
     """What became of one tensor.
@@ -37,6 +42,9 @@ class TensorReport:
     exact : bool
         In a dry run, whether `bytes_after` is exact if no weight that is kept is zero already;
         otherwise it is an estimate.
+    seconds : float or None
+        How long it took to make, without reading and writing; tensors are made side by side. None
+        in a dry run.
     """
 
     name: str
@@ -51,6 +59,7 @@ class TensorReport:
     bytes_after: int
     model_bytes: int
     exact: bool = True
+    seconds: float | None = None
 
     @property
     def weights(self) -> int:
@@ -233,7 +242,7 @@ class InspectReport:
         """The tensors whose names differ in numbers only, together."""
         found: dict[str, list[TensorFound]] = {}
         for tensor in self.tensors:
-            found.setdefault(_NUMBER.sub("*", tensor.name), []).append(tensor)
+            found.setdefault(group_of(tensor.name), []).append(tensor)
         return tuple(GroupFound.of(name, tensors) for name, tensors in found.items())
 
     @property

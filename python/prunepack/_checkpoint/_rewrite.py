@@ -195,10 +195,13 @@ def _write(
     infos, steps = plan.infos, plan.steps
 
     def made(name: str, tensor: Tensor, threads: int) -> tuple[Tensor, TensorReport]:
+        begun = perf_counter()
         stored = job.make(steps[name], tensor, threads)
         if stored is tensor:
             read_ahead(tensor)
-        return stored, _done(name, infos[name], steps[name], stored, job.storage, threads)
+        seconds = perf_counter() - begun
+        report = _done(name, infos[name], steps[name], stored, job.storage, threads)
+        return stored, replace(report, seconds=seconds)
 
     done: dict[str, TensorReport] = {}
     with create_checkpoint(

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(_of_os(error, target), FAILED, debug="--debug" in words)
     except MemoryError:
         return _fail("not enough memory for the largest tensor", FAILED, debug="--debug" in words)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ModuleNotFoundError) as error:
         return _fail(str(error), FAILED, debug="--debug" in words)
     return status
 

@@ -20,6 +20,7 @@ from .._checkpoint import (
     verify_checkpoint,
 )
 from .._demo import run_demo
+from .._report import report_checkpoint
 from . import _show
 from ._arguments import pattern_from
 from ._output import print_json, writing_output
@@ -149,6 +150,24 @@ def verify(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def report(options: argparse.Namespace) -> int:
+    """Carry out ``prunepack report``."""
+    with progress_bar("looking", shown=_talks(options)) as progress:
+        found = report_checkpoint(
+            options.file,
+            options.target,
+            before=options.before,
+            run=options.run,
+            num_threads=options.num_threads,
+            progress=progress,
+        )
+    if options.json:
+        print_json(found.to_json())
+    elif not options.quiet:
+        _show.show_written(options.target)
+    return 0
+
+
 def demo(options: argparse.Namespace) -> int:
     """Carry out ``prunepack demo``; the status is 1 when a weight is not what it must be."""
     if options.keep is None:
@@ -240,5 +259,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "apply": apply,
     "inspect": inspect,
     "verify": verify,
+    "report": report,
     "demo": demo,
 }

@@ -88,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_apply(commands)
     _add_inspect(commands)
     _add_verify(commands)
+    _add_report(commands)
     _add_demo(commands)
     return parser
 
@@ -202,6 +203,31 @@ def _add_verify(commands: Commands) -> None:
     _add_pattern(parser)
     _add_selection(parser)
     _add_all(parser)
+    _add_common(parser)
+
+
+def _add_report(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "report",
+        "write a page that shows a model: sizes, zeros, magnitudes",
+        "Write one HTML page, to be opened in a browser, that shows a model: sizes before and\n"
+        "after, the sparsity of every layer, how the magnitudes of the largest tensors are\n"
+        "distributed and where the cut is. Needs matplotlib: pip install 'prunepack[report]'.",
+    )
+    parser.add_argument(
+        "file", metavar="IN", type=Path, help="a .safetensors or .npz file, or a model's folder"
+    )
+    parser.add_argument("target", metavar="OUT.html", type=Path, help="the page to write")
+    parser.add_argument(
+        "--before", metavar="ORIG", type=Path, help="the model that IN was made from"
+    )
+    parser.add_argument(
+        "--run",
+        metavar="FILE",
+        type=Path,
+        help="what prune --json printed, for how long each tensor took",
+    )
     _add_common(parser)
 
 

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from . import _text
+from .. import _text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

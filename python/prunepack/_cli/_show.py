@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from . import _text
+from .. import _text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -278,6 +278,12 @@ def show_verify_report(report: VerifyReport) -> None:
     follow = len(report.tensors) - len(broken)
     total = _text.count_of(len(report.tensors), "tensor")
     out.print(f"{follow:,} of {total} follow {report.rules}", style="bold", soft_wrap=True)
+
+
+def show_written(path: Path) -> None:
+    """Print where a page is, and how large."""
+    size = _text.in_bytes(path.stat().st_size)
+    console().print(f"wrote {_text.printable(str(path))} ({size})", soft_wrap=True)
 
 
 def show_demo_report(report: DemoReport, kept_in: Path | None) -> None:
