@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 WAYS: dict[str, tuple[list[str], pp.Pattern]] = {
     "2:4": (["--nm", "2:4"], pp.NM(2, 4)),
     "75 %": (["--sparsity", "0.75"], pp.Unstructured(0.75)),
+    "global 60 %": (
+        ["--sparsity", "0.6", "--scope", "model"],
+        pp.Unstructured(0.6, scope="model"),
+    ),
 }
 
 PEAK = """
@@ -82,11 +86,15 @@ def check(source: Path, pruned: Path, pattern: pp.Pattern) -> None:
     with open_checkpoint(source) as before, open_checkpoint(pruned) as after:
         names = [name for name in before.names if after.info(name).packed]
         others = [name for name in before.names if name not in names]
+        cuts = []
         for name in random.sample(names, min(3, len(names))):
             w: Any = before.read(name)
             packed: Any = after.read(name)
             key = np.abs(w.astype(np.float32))
-            if isinstance(pattern, pp.NM):
+            if pattern == WAYS["global 60 %"][1]:
+                kept = np.unpackbits(packed.mask, axis=1, count=w.shape[-1], bitorder="little") == 1
+                cuts.append((key[~kept].max(initial=0), key[kept].min(initial=np.inf)))
+            elif isinstance(pattern, pp.NM):
                 order = np.argsort(key.reshape(-1, pattern.m), axis=1, kind="stable")
                 kept = np.ones(order.shape, bool)
                 np.put_along_axis(kept, order[:, : pattern.n], values=False, axis=1)
@@ -96,6 +104,8 @@ def check(source: Path, pruned: Path, pattern: pp.Pattern) -> None:
                 kept[order[: pattern.target(w.shape)]] = False
             expected = np.where(kept.reshape(w.shape), w, np.zeros((), w.dtype))
             assert packed.to_dense().tobytes() == expected.tobytes(), name
+        # One cut for all tensors.
+        assert all(pruned <= kept for pruned, _ in cuts for _, kept in cuts)
         for name in others:
             same: Any = after.read(name)
             was: Any = before.read(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from .._patterns import Pattern, Unstructured
@@ -127,6 +128,7 @@ def prune_checkpoint(
     >>> sorted((t.name, t.action, t.sparsity) for t in report.tensors)
     [('fc.bias', 'unchanged', None), ('fc.weight', 'pruned', 0.75)]
     """
+    started = perf_counter()
     wanted = as_rules(rules)
     if target_size is not None:
         if wanted.otherwise is not None:
@@ -143,7 +145,7 @@ def prune_checkpoint(
         if target_size is not None:
             job, sparsity = with_size(job, source, output, target_size)
             wanted = replace(wanted, otherwise=Unstructured(sparsity))
-        return rewrite(
+        report = rewrite(
             source,
             output,
             job,
@@ -153,3 +155,4 @@ def prune_checkpoint(
             num_threads=num_threads,
             progress=progress,
         )
+    return replace(report, seconds=perf_counter() - started)
