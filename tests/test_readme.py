@@ -35,6 +35,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     w = np.random.default_rng(5).standard_normal((64, 64)).astype(np.float16)
     pp.save_file({"fc.weight": w, "lm_head.weight": w[::-1]}, "model.safetensors")
+    pp.save_file({"fc.weight": w + w.dtype.type(9), "lm_head.weight": w}, "tuned.safetensors")
     write_folder(Path("model-folder"))
     Path("rules.toml").write_text(toml_block())
     commands = re.findall(r"^    prunepack (.*)$", README.read_text("utf-8"), re.MULTILINE)
