@@ -102,6 +102,22 @@ Problem tied_problem(Dtype dtype, std::size_t count) {
           {above, tied, counts}};
 }
 
+// The finest bins that cover all keys; the counts begin at zero every time.
+Problem histogram_problem(Dtype dtype, std::size_t count) {
+  const std::size_t key_bits = 8 * width(dtype),
+                    bins = std::size_t{1} << std::min<std::size_t>(key_bits, 15);
+  const auto shift = static_cast<unsigned>(key_bits > 16 ? key_bits - 16 : 0);
+  const SharedBuffer weights = make_weights(dtype, count),
+                     counts = room(kHistogramTables * (bins + 2) * sizeof(std::uint32_t));
+  return {[=](const Kernels& kernels, unsigned) {
+            std::memset(counts->data(), 0, counts->bytes());
+            (*kernels.key_histogram)[dtype](weights->data(), count, 0, shift, bins,
+                                            reinterpret_cast<std::uint32_t*>(counts->data()));
+          },
+          weights,
+          {counts}};
+}
+
 // Called as smallest_mask calls it: step by step, on a range that holds a few percent of the
 // weights. The lists keep those of the last step.
 Problem bracket_problem(Dtype dtype, std::size_t count) {
@@ -232,6 +248,8 @@ void add_kernels() {
   add_family("above_mask", address_of(&Kernels::above_mask), Reference::read, above_problem);
   add_family("tied_mask", address_of(&Kernels::tied_mask), Reference::read, tied_problem);
   add_family("bracket_mask", address_of(&Kernels::bracket_mask), Reference::read, bracket_problem);
+  add_family("key_histogram", address_of(&Kernels::key_histogram), Reference::read,
+             histogram_problem);
   for (const Size size : {Size{4}, Size{16}}) {
     const std::string tile = text("_", size);
     add_family("tile_norms" + tile, address_of(&Kernels::tile_norms), Reference::read,

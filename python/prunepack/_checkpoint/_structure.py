@@ -73,7 +73,7 @@ def find_structure(
     Examples
     --------
     >>> find_structure(np.array([[0b10001000, 0b00010001]], np.uint8), (1, 16))
-    Structure(pattern='3:4', obeys=('3:4', '6:8', '12:16'))
+    Structure(pattern='3:4', obeys=('1:2', '3:4', '6:8', '12:16'))
     """
     weights = prod(shape)
     found = None if weights == 0 else _count(mask, shape, resolve_threads(num_threads))
