@@ -149,3 +149,20 @@ def test_the_folder_of_the_model(tmp_path: Path, float32_path: Path) -> None:
     for file in others:
         copy = tmp_path / "out" / file.relative_to(float32_path.parent)
         assert copy.read_bytes() == file.read_bytes()
+
+
+def test_one_cut_for_the_whole_model(tmp_path: Path, path: Path) -> None:
+    """All weights in a row, by name: the smallest 60 % of them go, ties in their order."""
+    target, dense = tmp_path / "packed.safetensors", tmp_path / "dense.safetensors"
+    report = pp.prune_checkpoint(path, target, pp.Unstructured(0.6, scope="model"))
+    pp.unpack_checkpoint(target, dense)
+    before, after = dense_of(path), dense_of(dense)
+    names = sorted(t.name for t in report.tensors if t.action == "pruned")
+    row = np.concatenate([before[name].ravel() for name in names])
+    row = smallest(row, 0.6)
+    ends = np.cumsum([before[name].size for name in names])[:-1]
+    for name, part in zip(names, np.split(row, ends), strict=True):
+        assert same_bits(after[name], part.reshape(before[name].shape)), name
+    for name in before.keys() - set(names):
+        assert same_bits(after[name], before[name]), name
+    assert pp.verify_checkpoint(target, pp.Unstructured(0.6, scope="model")).ok
