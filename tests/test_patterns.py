@@ -125,7 +125,7 @@ def test_sparsity_is_a_number(sparsity: Any) -> None:
         pp.Block((4,), sparsity)
 
 
-@pytest.mark.parametrize("scope", ["column", "Row", "", None, "model"], ids=repr)
+@pytest.mark.parametrize("scope", ["column", "Row", "", None, "Model"], ids=repr)
 def test_scope_is_known(scope: Any) -> None:
     with pytest.raises(ValueError, match="scope must be"):
         pp.Unstructured(0.5, scope=scope)

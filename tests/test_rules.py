@@ -259,7 +259,7 @@ def test_rules_from_a_file(tmp_path: Path) -> None:
 BAD_TOML = {
     "x = ": r"must be TOML",
     "rule = 3": r"rule: must be tables, each headed \[\[rule\]\], got 3",
-    "speed = 3": r"speed: unknown; known are sparsity, scope, nm, axis, block, norm, threshold",
+    "speed = 3": r"speed: unknown; known are sparsity, scope, normalize,",
     "sparsity = 2": r"sparsity: must be from 0 to 1, got 2",
     "sparsity = true": r"sparsity: must be a number, got bool",
     "sparsity = 'half'": r"sparsity: must be a number, got str",
@@ -270,7 +270,7 @@ BAD_TOML = {
     "nm = '3:4'\nthreshold = 0.5": r"nm: cannot be given together with threshold",
     "block = '4x1'": r"sparsity: must be given with block",
     "scope = 'row'": r"sparsity: must be given with scope",
-    "sparsity = 0.5\nscope = 'all'": r"scope: must be 'tensor' or 'row', got 'all'",
+    "sparsity = 0.5\nscope = 'all'": r"scope: must be 'tensor', 'row' or 'model', got 'all'",
     "threshold = -1": r"threshold: value must not be negative",
     "[[rule]]\nname = 'a'": r"rule 1: must have either 'then' or a pattern, got name",
     "[[rule]]\nthen = 'skip'\nnm = '3:4'": r"rule 1: must have either 'then' or a pattern, got then",
