@@ -40,12 +40,14 @@ WAYS: dict[str, tuple[list[str], pp.Pattern]] = {
     ),
 }
 
+# The high-water mark of this process alone: getrusage would begin with that of its parent.
 PEAK = """
-import json, resource, sys
+import json, re, sys
+from pathlib import Path
 from prunepack._cli import main
 status = main(sys.argv[1:])
-peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"status": status, "peak": peak}))
+peak = re.search("VmHWM:[^0-9]*([0-9]+)", Path("/proc/self/status").read_text())
+print(json.dumps({"status": status, "peak": 1024 * int(peak[1])}))
 """
 
 
