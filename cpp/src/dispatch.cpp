@@ -25,7 +25,9 @@ constexpr Kernels kTables[] = {
      .expand = &avx512::expand,
      .expand_stream = &avx512::expand_stream,
      .apply_mask = &avx512::apply_mask,
-     .count_bits = avx512::count_bits},
+     .count_bits = avx512::count_bits,
+     .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
+                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index}},
 #endif
 #ifdef PRUNEPACK_CPU_HAS_AVX2
     {.isa = Isa::avx2,
@@ -39,7 +41,9 @@ constexpr Kernels kTables[] = {
      .expand = &avx2::expand,
      .expand_stream = &avx2::expand,
      .apply_mask = &avx2::apply_mask,
-     .count_bits = avx2::count_bits},
+     .count_bits = avx2::count_bits,
+     .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
+                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index}},
 #endif
 #ifdef PRUNEPACK_CPU_HAS_NEON
     {.isa = Isa::neon,
@@ -53,7 +57,9 @@ constexpr Kernels kTables[] = {
      .expand = &neon::expand,
      .expand_stream = &neon::expand,
      .apply_mask = &neon::apply_mask,
-     .count_bits = neon::count_bits},
+     .count_bits = neon::count_bits,
+     .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
+                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index}},
 #endif
     {.isa = Isa::scalar,
      .nm_mask = &scalar::nm_mask,
@@ -66,7 +72,9 @@ constexpr Kernels kTables[] = {
      .expand = &scalar::expand,
      .expand_stream = &scalar::expand,
      .apply_mask = &scalar::apply_mask,
-     .count_bits = scalar::count_bits},
+     .count_bits = scalar::count_bits,
+     .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
+                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index}},
 };
 
 // The table called `wanted`, or the best one if it is empty.

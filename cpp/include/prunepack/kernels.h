@@ -20,6 +20,7 @@
 
 #include "prunepack/dtype.h"
 #include "prunepack/isa.h"
+#include "prunepack/panels.h"
 
 namespace prunepack {
 
@@ -101,6 +102,7 @@ struct Kernels {
   const PerDtype<ExpandStream>* expand_stream;
   const PerDtype<ApplyMask>* apply_mask;
   CountBits count_bits;
+  const PanelProducts* panels[kLayouts];  // in the order of Layout
 };
 
 // The table for `isa`, or nullptr if it was not built or this CPU cannot run it.

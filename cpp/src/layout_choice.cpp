@@ -1,0 +1,166 @@
+#include "layout_choice.h"
+
+#include <algorithm>
+#include <bit>
+#include <stdexcept>
+#include <string>
+
+namespace prunepack {
+namespace {
+
+// What a register of 64 bytes of weights costs, in the time that it takes to read 64 bytes from
+// memory. Above 1 a layout is bound by what the processor has to do.
+struct Costs {
+  double dense, bitmask, nm, blocks, index;  // of a register, and of a slot of index
+};
+
+Costs costs_of(Isa isa) {
+  switch (isa) {
+    case Isa::avx512:
+      return {0.3, 0.4, 0.35, 0.35, 0.6};
+    case Isa::avx2:
+      return {0.4, 1.2, 0.6, 0.45, 2};
+    case Isa::neon:
+      return {0.5, 2, 0.8, 0.6, 3};
+    default:
+      return {8, 10, 10, 9, 12};
+  }
+}
+
+double registers_of(const PanelSurvey& survey, const Prepared& matrix) {
+  const double elements =
+      static_cast<double>(survey.panel_count() * matrix.blocks) * kBlockColumns * kPanelRows;
+  return elements * static_cast<double>(width(matrix.dtype)) / 64;
+}
+
+// The registers that a layout computes with.
+double registers_in(const PanelSurvey& survey, const Prepared& matrix) {
+  const std::size_t parts = 4 / width(matrix.dtype);
+  switch (matrix.layout) {
+    case Layout::nm4:
+    case Layout::nm16: {
+      const std::size_t group = matrix.layout == Layout::nm4 ? 4 : 16;
+      return static_cast<double>(survey.panel_count() *
+                                 nm_registers(matrix.blocks, group, parts, matrix.kept));
+    }
+    case Layout::blocks:
+      return static_cast<double>(block_slots(survey.all(), matrix.breadth)) /
+             static_cast<double>(parts);
+    case Layout::index:
+      return static_cast<double>(survey.all().index_slots);
+    default:
+      return registers_of(survey, matrix);
+  }
+}
+
+double cost_of_register(Layout layout, Isa isa) {
+  const Costs costs = costs_of(isa);
+  switch (layout) {
+    case Layout::dense:
+      return costs.dense;
+    case Layout::bitmask:
+      return costs.bitmask;
+    case Layout::blocks:
+      return costs.blocks;
+    case Layout::index:
+      return costs.index;
+    default:
+      return costs.nm;
+  }
+}
+
+// The time a product is likely to take, in that of reading 64 bytes: reading and computing go on
+// at the same time, but not quite.
+double likely_time(const PanelSurvey& survey, const Prepared& matrix, Isa isa) {
+  double bytes = 0;
+  for (std::size_t i = 0; i < survey.panel_count(); ++i) {
+    bytes += static_cast<double>(panel_bytes(survey.panel(i), matrix));
+  }
+  const double reading = bytes / 64;
+  const double computing = registers_in(survey, matrix) * cost_of_register(matrix.layout, isa);
+  return std::max(reading, computing) + std::min(reading, computing) / 8;
+}
+
+std::size_t best_breadth(const PanelNeeds& all) {
+  const auto& slots = all.block_slots;
+  return kBreadths[std::min_element(slots.begin(), slots.end()) - slots.begin()];
+}
+
+// The layout with its parameters, or nothing if the matrix does not fit it.
+std::optional<LayoutChoice> fitting(Layout layout, const PanelNeeds& all, const Prepared& matrix) {
+  switch (layout) {
+    case Layout::nm4:
+      return LayoutChoice{layout, std::max<std::size_t>(all.in_4, 1), 1};
+    case Layout::nm16:
+      return LayoutChoice{layout, std::max<std::size_t>(all.in_16, 1), 1};
+    case Layout::blocks: {
+      const std::size_t breadth = best_breadth(all);
+      if (matrix.blocks * kBlockColumns / breadth > 65'536) return std::nullopt;
+      return LayoutChoice{layout, 0, breadth};
+    }
+    default:
+      return LayoutChoice{layout, 0, 1};
+  }
+}
+
+}  // namespace
+
+std::size_t block_slots(const PanelNeeds& needs, std::size_t breadth) {
+  return needs.block_slots[static_cast<std::size_t>(std::countr_zero(breadth))];
+}
+
+std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix) {
+  const std::size_t bytes = width(matrix.dtype), parts = 4 / bytes;
+  const auto end = [](std::size_t size) { return round_up(size, kPanelAlignment); };
+  switch (matrix.layout) {
+    case Layout::dense:
+      return matrix.blocks * kBlockColumns * kPanelRows * bytes;
+    case Layout::bitmask:
+      return end(bitmask_values_at(matrix.blocks) + needs.elements * bytes);
+    case Layout::nm4:
+    case Layout::nm16: {
+      const std::size_t group = matrix.layout == Layout::nm4 ? 4 : 16, bits = group == 4 ? 2 : 4;
+      const std::size_t registers = nm_registers(matrix.blocks, group, parts, matrix.kept);
+      return nm_values_at(registers, parts, bits) + 64 * registers;
+    }
+    case Layout::blocks: {
+      const std::size_t slots = block_slots(needs, matrix.breadth);
+      return blocks_values_at(slots) + slots / parts * 64;
+    }
+    case Layout::index:
+      return end(index_pieces(matrix.blocks, needs.index_slots, needs.elements).values +
+                 needs.elements * bytes);
+  }
+  return 0;
+}
+
+LayoutChoice choose_layout(const PanelSurvey& survey, const Prepared& matrix, Isa isa,
+                           std::optional<Layout> wanted) {
+  if (wanted) {
+    const std::optional<LayoutChoice> choice = fitting(*wanted, survey.all(), matrix);
+    if (!choice) {
+      throw std::invalid_argument(
+          "layout 'blocks' takes at most 65536 tiles in a row, the matrix has " +
+          std::to_string(matrix.columns) + " columns");
+    }
+    return *choice;
+  }
+  LayoutChoice best{Layout::dense, 0, 1};
+  double least = -1;
+  for (std::size_t i = 0; i < kLayouts; ++i) {
+    const auto choice = fitting(static_cast<Layout>(i), survey.all(), matrix);
+    if (!choice) continue;
+    Prepared candidate = matrix;
+    candidate.layout = choice->layout;
+    candidate.kept = choice->kept;
+    candidate.breadth = choice->breadth;
+    const double time = likely_time(survey, candidate, isa);
+    if (least < 0 || time < least) {
+      least = time;
+      best = *choice;
+    }
+  }
+  return best;
+}
+
+}  // namespace prunepack

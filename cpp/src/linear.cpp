@@ -1,0 +1,200 @@
+// Linear layers: arranges the activations as kernels want them, lets threads work through the
+// panels, and scales, biases and stores the sums.
+#include "prunepack/linear.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "chunks.h"
+#include "scratch.h"
+
+namespace prunepack {
+namespace {
+
+// As many panels as stay in a core's L2 cache while every row of activations passes over them.
+constexpr std::size_t kPanelsBytes = 256 * 1024;
+
+// Beyond this many columns, int32 sums of int8 weights and uint8 activations may overflow.
+constexpr std::size_t kMostIntColumns = 65'536;
+
+std::size_t padded_batch(std::size_t rows) {
+  return *std::lower_bound(std::begin(kBatches), std::end(kBatches), rows);
+}
+
+Product product_of(const Kernels& kernels, const Prepared& matrix, Activations activations) {
+  const PanelProducts& products = *kernels.panels[static_cast<std::size_t>(matrix.layout)];
+  if (activations == Activations::bfloat16 && products[Product::bfloat16_bfloat16] != nullptr) {
+    return Product::bfloat16_bfloat16;
+  }
+  if (activations == Activations::int8 && products[Product::int8_int8] != nullptr &&
+      matrix.columns <= kMostIntColumns) {
+    return Product::int8_int8;
+  }
+  switch (matrix.dtype) {
+    case Dtype::float16:
+      return Product::float16_float32;
+    case Dtype::bfloat16:
+      return Product::bfloat16_float32;
+    case Dtype::int8:
+      return Product::int8_float32;
+    default:
+      return Product::float32_float32;
+  }
+}
+
+std::uint16_t to_bfloat16(float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  if (x != x) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
+  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+float rounded_to_bfloat16(float x) {
+  const std::uint32_t bits = std::uint32_t{to_bfloat16(x)} << 16;
+  float rounded;
+  std::memcpy(&rounded, &bits, sizeof rounded);
+  return rounded;
+}
+
+// The step of a row's int8 activations: its largest magnitude is 127 of them. NaN if that is not
+// finite, which makes the whole row of results NaN.
+float int8_step(const float* x, std::size_t columns) {
+  float largest = 0;
+  for (std::size_t c = 0; c < columns; ++c) {
+    if (!std::isfinite(x[c])) return std::numeric_limits<float>::quiet_NaN();
+    largest = std::max(largest, std::fabs(x[c]));
+  }
+  return largest / 127;
+}
+
+float in_steps(float x, float step) {
+  return step > 0 ? std::clamp(std::nearbyintf(x / step), -127.0f, 127.0f) : 0;
+}
+
+// The activations in the order of panels.h, in batches one after the other.
+class Arranged {
+ public:
+  Arranged(const Prepared& matrix, const LinearArguments& arguments, Product product)
+      : blocks_(matrix.blocks), product_(product), steps_(arguments.batch, 1.0f) {
+    for (std::size_t row = 0; row < arguments.batch; row += kMostBatch) {
+      padded_ += padded_batch(std::min(kMostBatch, arguments.batch - row));
+    }
+    memory_ = Scratch<std::uint8_t>(padded_ * row_bytes());
+    std::memset(memory_.get(), product == Product::int8_int8 ? 128 : 0, padded_ * row_bytes());
+    for (std::size_t row = 0; row < arguments.batch; ++row) {
+      const float* x = arguments.x + row * matrix.columns;
+      if (arguments.activations == Activations::int8) steps_[row] = int8_step(x, matrix.columns);
+      put(x, matrix.columns, row, arguments);
+    }
+  }
+
+  const void* batch(std::size_t first_row) const { return memory_.get() + first_row * row_bytes(); }
+  float step(std::size_t row) const { return steps_[row]; }
+
+ private:
+  std::size_t element_bytes() const {
+    return product_ == Product::int8_int8 ? 1 : product_ == Product::bfloat16_bfloat16 ? 2 : 4;
+  }
+  std::size_t row_bytes() const { return blocks_ * kBlockColumns * element_bytes(); }
+
+  void put(const float* x, std::size_t columns, std::size_t row, const LinearArguments& arguments) {
+    const std::size_t first = row / kMostBatch * kMostBatch;
+    const std::size_t rows = padded_batch(std::min(kMostBatch, arguments.batch - first));
+    std::uint8_t* const base = memory_.get() + first * row_bytes();
+    for (std::size_t c = 0; c < columns; c += kBlockColumns) {
+      const std::size_t block = (c / kBlockColumns * rows + row - first) * kBlockColumns;
+      put_block(x + c, std::min(kBlockColumns, columns - c), steps_[row], arguments.activations,
+                base + block * element_bytes());
+    }
+  }
+
+  void put_block(const float* x, std::size_t columns, float step, Activations activations,
+                 std::uint8_t* out) const {
+    auto* const floats = reinterpret_cast<float*>(out);
+    auto* const halves = reinterpret_cast<std::uint16_t*>(out);
+    if (activations == Activations::float32) {
+      std::memcpy(out, x, columns * sizeof *x);
+    } else if (product_ == Product::bfloat16_bfloat16) {
+      for (std::size_t c = 0; c < columns; ++c) halves[c] = to_bfloat16(x[c]);
+    } else if (product_ == Product::int8_int8) {
+      for (std::size_t c = 0; c < columns; ++c) {
+        out[c] = static_cast<std::uint8_t>(static_cast<int>(in_steps(x[c], step)) + 128);
+      }
+    } else if (activations == Activations::bfloat16) {
+      for (std::size_t c = 0; c < columns; ++c) floats[c] = rounded_to_bfloat16(x[c]);
+    } else {
+      for (std::size_t c = 0; c < columns; ++c) floats[c] = in_steps(x[c], step);
+    }
+  }
+
+  std::size_t blocks_;
+  Product product_;
+  std::vector<float> steps_;
+  std::size_t padded_ = 0;
+  Scratch<std::uint8_t> memory_;
+};
+
+// Scales, biases and stores the sums of one panel and one batch.
+void finish(const Prepared& matrix, const LinearArguments& arguments, const Arranged& x,
+            Product product, std::size_t panel, std::size_t first, std::size_t rows,
+            const float* sums) {
+  const std::size_t begin = panel * kPanelRows;
+  const std::size_t lanes = std::min(kPanelRows, matrix.rows - begin);
+  for (std::size_t b = 0; b < rows; ++b) {
+    float* const y = arguments.y + (first + b) * matrix.rows + begin;
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      float sum = sums[b * kPanelRows + lane];
+      if (product == Product::int8_int8) {
+        std::int32_t exact;
+        std::memcpy(&exact, &sums[b * kPanelRows + lane], sizeof exact);
+        sum = static_cast<float>(std::int64_t{exact} -
+                                 std::int64_t{128} * matrix.row_sums[begin + lane]);
+      }
+      if (arguments.activations == Activations::int8) sum *= x.step(first + b);
+      if (arguments.scales != nullptr) sum *= arguments.scales[begin + lane];
+      y[lane] = arguments.bias == nullptr ? sum : sum + arguments.bias[begin + lane];
+    }
+  }
+}
+
+// The first panel of each piece of work: pieces of about equal bytes.
+std::vector<std::size_t> cut(const Prepared& matrix, unsigned threads) {
+  const std::size_t wanted =
+      std::max<std::size_t>(matrix.nbytes() / kPanelsBytes, threads > 1 ? 4 * threads : 1);
+  std::vector<std::size_t> firsts{0};
+  for (std::size_t i = 1; i < wanted; ++i) {
+    const std::size_t at = matrix.nbytes() / wanted * i;
+    const auto found = std::lower_bound(matrix.offsets.begin(), matrix.offsets.end() - 1, at);
+    const auto first = static_cast<std::size_t>(found - matrix.offsets.begin());
+    if (first > firsts.back()) firsts.push_back(first);
+  }
+  if (firsts.back() < matrix.panel_count()) firsts.push_back(matrix.panel_count());
+  return firsts;
+}
+
+}  // namespace
+
+void linear(const Kernels& kernels, const Prepared& matrix, const LinearArguments& arguments,
+            unsigned threads) {
+  if (matrix.panel_count() == 0 || arguments.batch == 0) return;
+  const Product product = product_of(kernels, matrix, arguments.activations);
+  const PanelProduct kernel = (*kernels.panels[static_cast<std::size_t>(matrix.layout)])[product];
+  const Arranged x(matrix, arguments, product);
+  const unsigned useful = threads_worth(matrix.nbytes() * arguments.batch, threads);
+  const std::vector<std::size_t> firsts = cut(matrix, useful);
+  parallel_for(firsts.size() - 1, useful, [&](std::size_t piece) {
+    alignas(kPanelAlignment) float sums[kMostBatch * kPanelRows];
+    for (std::size_t first = 0; first < arguments.batch; first += kMostBatch) {
+      const std::size_t rows = std::min(kMostBatch, arguments.batch - first);
+      const PanelShape shape{matrix.blocks, matrix.kept, matrix.breadth, padded_batch(rows)};
+      for (std::size_t panel = firsts[piece]; panel < firsts[piece + 1]; ++panel) {
+        kernel(shape, matrix.panels.get() + matrix.offsets[panel], x.batch(first), sums);
+        finish(matrix, arguments, x, product, panel, first, rows, sums);
+      }
+    }
+  });
+}
+
+}  // namespace prunepack

@@ -1,0 +1,119 @@
+// Puts a packed matrix into panels: surveys its masks, chooses a layout, and writes each panel.
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <stdexcept>
+
+#include "layout_choice.h"
+#include "panel_survey.h"
+#include "panel_writers.h"
+#include "prunepack/linear.h"
+#include "prunepack/threads.h"
+
+namespace prunepack {
+namespace {
+
+constexpr std::size_t kHugePage = 2 * 1024 * 1024;
+
+// Zeroed memory for panels, on huge pages where the system has them.
+std::shared_ptr<std::uint8_t> zeroed(std::size_t bytes) {
+  const std::size_t alignment = bytes >= kHugePage ? kHugePage : kPanelAlignment;
+  const std::size_t rounded = round_up(bytes + kPanelAlignment, alignment);
+  auto* const memory = static_cast<std::uint8_t*>(std::aligned_alloc(alignment, rounded));
+  if (memory == nullptr) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  if (alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);  // a wish, not a need
+#endif
+  std::memset(memory, 0, rounded);
+  return {memory, [](std::uint8_t* panels) { std::free(panels); }};
+}
+
+template <class Bits>
+void write_panel(const PanelSource<Bits>& from, const PanelNeeds& needs, std::uint8_t* out) {
+  switch (from.matrix.layout) {
+    case Layout::dense:
+      return write_dense(from, out);
+    case Layout::bitmask:
+      return write_bitmask(from, out);
+    case Layout::nm4:
+      return write_nm<4>(from, out);
+    case Layout::nm16:
+      return write_nm<16>(from, out);
+    case Layout::blocks:
+      return write_blocks(from, out, block_slots(needs, from.matrix.breadth));
+    case Layout::index:
+      return write_index(from, out, needs.index_slots, needs.elements);
+  }
+}
+
+template <class Bits>
+void write_panels(const Kernels& kernels, const PackedMatrix& matrix, const PanelSurvey& survey,
+                  const Prepared& prepared, std::uint8_t* panels, unsigned threads) {
+  const std::vector<std::size_t> offsets = row_offsets(kernels, matrix);
+  const std::size_t tasks = std::min<std::size_t>(survey.panel_count(), 4 * threads);
+  parallel_for(tasks, threads, [&](std::size_t task) {
+    PanelMask mask(matrix, prepared.blocks);
+    PanelElements<Bits> elements(kernels, matrix, prepared.blocks);
+    const std::size_t end = survey.panel_count() * (task + 1) / tasks;
+    for (std::size_t i = survey.panel_count() * task / tasks; i < end; ++i) {
+      mask.read(i);
+      elements.read(i, offsets);
+      write_panel<Bits>({mask, elements, prepared}, survey.panel(i), panels + prepared.offsets[i]);
+    }
+  });
+}
+
+std::vector<std::int32_t> row_sums(const Kernels& kernels, const PackedMatrix& matrix) {
+  const std::vector<std::size_t> offsets = row_offsets(kernels, matrix);
+  const auto* values = static_cast<const std::int8_t*>(matrix.values);
+  std::vector<std::int32_t> sums(matrix.rows);
+  for (std::size_t row = 0; row < matrix.rows; ++row) {
+    for (std::size_t i = offsets[row]; i < offsets[row + 1]; ++i) sums[row] += values[i];
+  }
+  return sums;
+}
+
+bool has_kernels(Dtype dtype) {
+  return dtype == Dtype::float32 || dtype == Dtype::float16 || dtype == Dtype::bfloat16 ||
+         dtype == Dtype::int8;
+}
+
+}  // namespace
+
+Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::optional<Layout> wanted,
+                 unsigned threads) {
+  if (!has_kernels(matrix.dtype)) {
+    throw std::invalid_argument("weights must be float32, float16, bfloat16 or int8");
+  }
+  Prepared prepared{};
+  prepared.dtype = matrix.dtype;
+  prepared.rows = matrix.rows;
+  prepared.columns = matrix.columns;
+  prepared.blocks = round_up(matrix.columns, kChunkBlocks * kBlockColumns) / kBlockColumns;
+
+  const PanelSurvey survey(matrix, prepared.blocks, threads);
+  const LayoutChoice choice = choose_layout(survey, prepared, kernels.isa, wanted);
+  prepared.layout = choice.layout;
+  prepared.kept = choice.kept;
+  prepared.breadth = choice.breadth;
+  prepared.offsets.push_back(0);
+  for (std::size_t i = 0; i < survey.panel_count(); ++i) {
+    prepared.offsets.push_back(prepared.offsets.back() + panel_bytes(survey.panel(i), prepared));
+  }
+
+  const std::shared_ptr<std::uint8_t> panels = zeroed(prepared.nbytes());
+  if (width(matrix.dtype) == 4) {
+    write_panels<std::uint32_t>(kernels, matrix, survey, prepared, panels.get(), threads);
+  } else if (width(matrix.dtype) == 2) {
+    write_panels<std::uint16_t>(kernels, matrix, survey, prepared, panels.get(), threads);
+  } else {
+    write_panels<std::uint8_t>(kernels, matrix, survey, prepared, panels.get(), threads);
+    prepared.row_sums = row_sums(kernels, matrix);
+  }
+  prepared.panels = panels;
+  return prepared;
+}
+
+}  // namespace prunepack
