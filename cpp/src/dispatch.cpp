@@ -26,8 +26,8 @@ constexpr Kernels kTables[] = {
      .expand_stream = &avx512::expand_stream,
      .apply_mask = &avx512::apply_mask,
      .count_bits = avx512::count_bits,
-     .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
-                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index}},
+     .panels = {&avx512::panel_dense, &avx512::panel_bitmask, &avx512::panel_nm4,
+                &avx512::panel_nm16, &avx512::panel_blocks, &avx512::panel_index}},
 #endif
 #ifdef PRUNEPACK_CPU_HAS_AVX2
     {.isa = Isa::avx2,

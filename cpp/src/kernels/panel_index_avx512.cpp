@@ -1,0 +1,114 @@
+// The index layout, AVX-512: the columns of a slot pick its activations from the 64 of the chunk.
+#include "panels_avx512.h"
+#include "tables.h"
+
+namespace prunepack::avx512 {
+namespace {
+
+// The elements of a slot, spread over the lanes of `rows`.
+struct SlotFloat32 {
+  using Bits = std::uint32_t;
+  static __m512 expand(__mmask16 rows, const Bits* values) noexcept {
+    return _mm512_castsi512_ps(_mm512_mask_expandloadu_epi32(fresh_zero(), rows, values));
+  }
+};
+
+struct SlotFloat16 {
+  using Bits = std::uint16_t;
+  static __m512 expand(__mmask16 rows, const Bits* values) noexcept {
+    return _mm512_cvtph_ps(_mm256_maskz_expandloadu_epi16(rows, values));
+  }
+};
+
+struct SlotBfloat16 {
+  using Bits = std::uint16_t;
+  static __m512 expand(__mmask16 rows, const Bits* values) noexcept {
+    const __m256i halves = _mm256_maskz_expandloadu_epi16(rows, values);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+  }
+};
+
+struct SlotInt8 {
+  using Bits = std::uint8_t;
+  static __m512 expand(__mmask16 rows, const Bits* values) noexcept {
+    const __m128i bytes = _mm_maskz_expandloadu_epi8(rows, values);
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+  }
+};
+
+// The 64 activations of a chunk for one row of the batch.
+struct Chunk {
+  __m512 columns[4];
+
+  static Chunk load(const float* x, std::size_t batch) noexcept {
+    Chunk chunk;
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kChunkBlocks; ++i) {
+      chunk.columns[i] = _mm512_loadu_ps(x + i * batch * kBlockColumns);
+    }
+    return chunk;
+  }
+
+  __m512 pick(__m512i columns_of_lanes, __mmask16 in_upper_half) const noexcept {
+    return _mm512_mask_blend_ps(in_upper_half,
+                                _mm512_permutex2var_ps(columns[0], columns_of_lanes, columns[1]),
+                                _mm512_permutex2var_ps(columns[2], columns_of_lanes, columns[3]));
+  }
+};
+
+template <class Slot, std::size_t batch>
+void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
+             void* out) noexcept {
+  std::uint32_t sizes[2];
+  std::memcpy(sizes, panel, sizeof sizes);
+  const IndexPieces at = index_pieces(shape.blocks, sizes[0], sizes[1]);
+  const std::uint8_t* slots = panel + kIndexSlotsAt;
+  const auto* rows = reinterpret_cast<const std::uint16_t*>(panel + at.masks);
+  const std::uint8_t* columns = panel + at.columns;
+  const auto* values = reinterpret_cast<const typename Slot::Bits*>(panel + at.values);
+
+  Sums<batch> sums;
+  sums.clear();
+  const auto add_slot = [&](const float* from, auto chain) noexcept {
+    const __mmask16 lanes = *rows++;
+    const __m512 weights = Slot::expand(lanes, values);
+    const __m512i in_chunk = _mm512_cvtepu8_epi32(_mm_maskz_expandloadu_epi8(lanes, columns));
+    const __mmask16 in_upper_half = _mm512_test_epi32_mask(in_chunk, _mm512_set1_epi32(32));
+#pragma GCC unroll 16
+    for (std::size_t b = 0; b < batch; ++b) {
+      const __m512 picked =
+          Chunk::load(from + b * kBlockColumns, batch).pick(in_chunk, in_upper_half);
+      __m512& sum = sums.of[decltype(chain)::value % Sums<batch>::kChains][b];
+      sum = _mm512_fmadd_ps(weights, picked, sum);
+    }
+    const std::size_t elements = popcount(lanes);
+    values += elements;
+    columns += elements;
+  };
+  for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
+    fetch_ahead<2>(values);
+    std::size_t left = *slots++;
+    for (; left >= 2; left -= 2) {
+      add_slot(x, Constant<0>{});
+      add_slot(x, Constant<1>{});
+    }
+    if (left != 0) add_slot(x, Constant<2>{});
+    x += kChunkBlocks * batch * kBlockColumns;
+  }
+  sums.store(out);
+}
+
+template <class Slot>
+void index_of(const PanelShape& shape, const std::uint8_t* panel, const void* x,
+              void* sums) noexcept {
+  for_batch(shape.batch, [&](auto rows) noexcept {
+    product<Slot, decltype(rows)::value>(shape, panel, static_cast<const float*>(x), sums);
+  });
+}
+
+}  // namespace
+
+const PanelProducts panel_index = {{index_of<SlotFloat32>, index_of<SlotFloat16>,
+                                    index_of<SlotBfloat16>, index_of<SlotInt8>, nullptr, nullptr}};
+
+}  // namespace prunepack::avx512

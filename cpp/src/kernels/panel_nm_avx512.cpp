@@ -1,0 +1,131 @@
+// The n:m layouts, AVX-512: the positions of a register pick its activations, by a permutation
+// that ignores the bits above a position.
+#include "panels_avx512.h"
+#include "tables.h"
+
+namespace prunepack::avx512 {
+namespace {
+
+// The positions of a register, each part's in the low bits of its piece of the cell.
+template <std::size_t parts, std::size_t bits>
+__m512i positions_at(const std::uint8_t* positions) noexcept {
+  constexpr std::size_t bytes = position_bytes(parts, bits);
+  __m512i all;
+  if constexpr (bytes == 4) {
+    std::int32_t word;
+    std::memcpy(&word, positions, sizeof word);
+    all = _mm512_set1_epi32(word);
+  } else if constexpr (bytes == 8) {
+    std::int64_t word;
+    std::memcpy(&word, positions, sizeof word);
+    all = _mm512_set1_epi64(word);
+  } else if constexpr (bytes == 16) {
+    all = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(positions)));
+  } else {
+    all = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(positions)));
+  }
+  const auto shift = [](std::size_t lane) {
+    const PositionPlace place = position_place(parts, bits, lane, 0);
+    return static_cast<int>(8 * (place.byte % (4 / parts)) + place.shift);
+  };
+  return _mm512_srlv_epi32(
+      all, _mm512_setr_epi32(shift(0), shift(1), shift(2), shift(3), shift(4), shift(5), shift(6),
+                             shift(7), shift(8), shift(9), shift(10), shift(11), shift(12),
+                             shift(13), shift(14), shift(15)));
+}
+
+// The activations at `positions` in the group of columns that begins at x.
+template <std::size_t group>
+__m512 pick(const float* x, __m512i positions) noexcept {
+  if constexpr (group == 4) {
+    return _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(x)), positions);
+  } else {
+    return _mm512_permutexvar_ps(positions, _mm512_loadu_ps(x));
+  }
+}
+
+// Adds the parts from p on of a register that belongs to the `parts` groups from `first`, counted
+// in a chunk of four blocks that begins at x. Groups take the chains in turn.
+template <class Weights, std::size_t group, std::size_t p, std::size_t batch>
+void add_parts(__m512i cells, __m512i positions, std::size_t first, const float* x,
+               Sums<batch>& sums) noexcept {
+  if constexpr (p < Weights::kParts) {
+    const __m512 weights = Weights::template part<p>(cells);
+    const __m512i of_part =
+        p == 0 ? positions : _mm512_srli_epi32(positions, 32 / Weights::kParts * p);
+    const std::size_t column = (first + p) * group;
+    const float* const from =
+        x + column / kBlockColumns * batch * kBlockColumns + column % kBlockColumns;
+#pragma GCC unroll 16
+    for (std::size_t b = 0; b < batch; ++b) {
+      __m512& sum = sums.of[(first + p) % Sums<batch>::kChains][b];
+      sum = _mm512_fmadd_ps(weights, pick<group>(from + b * kBlockColumns, of_part), sum);
+    }
+    add_parts<Weights, group, p + 1>(cells, positions, first, x, sums);
+  }
+}
+
+// `fixed` is the number of elements kept of a group, or 0 where only the panel knows it.
+template <class Weights, std::size_t group, std::size_t fixed, std::size_t batch>
+void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
+             Sums<batch>& sums) noexcept {
+  constexpr std::size_t parts = Weights::kParts, bits = group == 4 ? 2 : 4;
+  constexpr std::size_t groups = kChunkBlocks * kBlockColumns / group;  // of a chunk
+  const std::size_t kept = fixed != 0 ? fixed : shape.kept;
+  const std::size_t registers = nm_registers(shape.blocks, group, parts, kept);
+  const std::uint8_t* positions = panel;
+  const std::uint8_t* values = panel + nm_values_at(registers, parts, bits);
+  for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
+#pragma GCC unroll 4
+    for (std::size_t first = 0; first < groups; first += parts) {
+      for (std::size_t j = 0; j < kept; ++j) {
+        add_parts<Weights, group, 0>(_mm512_loadu_si512(values),
+                                     positions_at<parts, bits>(positions), first, x, sums);
+        positions += position_bytes(parts, bits);
+        values += 64;
+      }
+    }
+    x += kChunkBlocks * batch * kBlockColumns;
+  }
+}
+
+template <class Weights, std::size_t group>
+void product_of(const PanelShape& shape, const std::uint8_t* panel, const void* x,
+                void* out) noexcept {
+  for_batch(shape.batch, [&](auto rows) noexcept {
+    constexpr std::size_t batch = decltype(rows)::value;
+    const auto* activations = static_cast<const float*>(x);
+    Sums<batch> sums;
+    sums.clear();
+    switch (shape.kept) {
+      case 1:
+        product<Weights, group, 1>(shape, panel, activations, sums);
+        break;
+      case 2:
+        product<Weights, group, 2>(shape, panel, activations, sums);
+        break;
+      default:
+        product<Weights, group, 0>(shape, panel, activations, sums);
+    }
+    sums.store(out);
+  });
+}
+
+template <class Weights>
+void nm4_of(const PanelShape& shape, const std::uint8_t* panel, const void* x,
+            void* sums) noexcept {
+  product_of<Weights, 4>(shape, panel, x, sums);
+}
+
+template <class Weights>
+void nm16_of(const PanelShape& shape, const std::uint8_t* panel, const void* x,
+             void* sums) noexcept {
+  product_of<Weights, 16>(shape, panel, x, sums);
+}
+
+}  // namespace
+
+const PanelProducts panel_nm4 = PRUNEPACK_FLOAT_PRODUCTS(nm4_of);
+const PanelProducts panel_nm16 = PRUNEPACK_FLOAT_PRODUCTS(nm16_of);
+
+}  // namespace prunepack::avx512
