@@ -13,6 +13,7 @@ class DenseRegisters {
 
   void begin_block() noexcept {}
   __m512i next(std::size_t) noexcept {
+    fetch_ahead<1>(next_);
     const __m512i cells = _mm512_loadu_si512(next_);
     next_ += 64;
     return cells;

@@ -70,6 +70,7 @@ void product(const std::uint8_t* panel, const float* x, float* out) noexcept {
     for (; columns + 4 <= last; columns += 4) {
 #pragma GCC unroll 4
       for (std::size_t slot = 0; slot < 4; slot += parts, values += 64) {
+        fetch_ahead<1>(values);
         add_slots<Weights, breadth, 0>(_mm512_loadu_si512(values), columns + slot, slot, x, sums);
       }
     }

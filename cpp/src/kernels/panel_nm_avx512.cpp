@@ -81,6 +81,7 @@ void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
       for (std::size_t j = 0; j < kept; ++j) {
         add_parts<Weights, group, 0>(_mm512_loadu_si512(values),
                                      positions_at<parts, bits>(positions), first, x, sums);
+        fetch_ahead<1>(values);
         positions += position_bytes(parts, bits);
         values += 64;
       }
