@@ -24,11 +24,13 @@ std::size_t padded_batch(std::size_t rows) {
 }
 
 Product product_of(const Kernels& kernels, const Prepared& matrix, Activations activations) {
-  const PanelProducts& products = *kernels.panels[static_cast<std::size_t>(matrix.layout)];
-  if (activations == Activations::bfloat16 && products[Product::bfloat16_bfloat16] != nullptr) {
+  const auto has = [&](Product product) {
+    return panel_product(kernels, matrix.layout, product) != nullptr;
+  };
+  if (activations == Activations::bfloat16 && has(Product::bfloat16_bfloat16)) {
     return Product::bfloat16_bfloat16;
   }
-  if (activations == Activations::int8 && products[Product::int8_int8] != nullptr &&
+  if (activations == Activations::int8 && has(Product::int8_int8) &&
       matrix.columns <= kMostIntColumns) {
     return Product::int8_int8;
   }
@@ -180,7 +182,7 @@ void linear(const Kernels& kernels, const Prepared& matrix, const LinearArgument
             unsigned threads) {
   if (matrix.panel_count() == 0 || arguments.batch == 0) return;
   const Product product = product_of(kernels, matrix, arguments.activations);
-  const PanelProduct kernel = (*kernels.panels[static_cast<std::size_t>(matrix.layout)])[product];
+  const PanelProduct kernel = panel_product(kernels, matrix.layout, product);
   const Arranged x(matrix, arguments, product);
   const unsigned useful = threads_worth(matrix.nbytes() * arguments.batch, threads);
   const std::vector<std::size_t> firsts = cut(matrix, useful);

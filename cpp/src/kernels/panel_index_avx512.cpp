@@ -16,14 +16,16 @@ struct SlotFloat32 {
 struct SlotFloat16 {
   using Bits = std::uint16_t;
   static __m512 expand(__mmask16 rows, const Bits* values) noexcept {
-    return _mm512_cvtph_ps(_mm256_mask_expandloadu_epi16(_mm512_castsi512_si256(fresh_zero()), rows, values));
+    return _mm512_cvtph_ps(
+        _mm256_mask_expandloadu_epi16(_mm512_castsi512_si256(fresh_zero()), rows, values));
   }
 };
 
 struct SlotBfloat16 {
   using Bits = std::uint16_t;
   static __m512 expand(__mmask16 rows, const Bits* values) noexcept {
-    const __m256i halves = _mm256_mask_expandloadu_epi16(_mm512_castsi512_si256(fresh_zero()), rows, values);
+    const __m256i halves =
+        _mm256_mask_expandloadu_epi16(_mm512_castsi512_si256(fresh_zero()), rows, values);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
   }
 };
@@ -31,7 +33,8 @@ struct SlotBfloat16 {
 struct SlotInt8 {
   using Bits = std::uint8_t;
   static __m512 expand(__mmask16 rows, const Bits* values) noexcept {
-    const __m128i bytes = _mm_mask_expandloadu_epi8(_mm512_castsi512_si128(fresh_zero()), rows, values);
+    const __m128i bytes =
+        _mm_mask_expandloadu_epi8(_mm512_castsi512_si128(fresh_zero()), rows, values);
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
   }
 };
@@ -72,7 +75,8 @@ void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
   const auto add_slot = [&](const float* from, auto chain) noexcept {
     const __mmask16 lanes = *rows++;
     const __m512 weights = Slot::expand(lanes, values);
-    const __m512i in_chunk = _mm512_cvtepu8_epi32(_mm_mask_expandloadu_epi8(_mm512_castsi512_si128(fresh_zero()), lanes, columns));
+    const __m512i in_chunk = _mm512_cvtepu8_epi32(
+        _mm_mask_expandloadu_epi8(_mm512_castsi512_si128(fresh_zero()), lanes, columns));
     const __mmask16 in_upper_half = _mm512_test_epi32_mask(in_chunk, _mm512_set1_epi32(32));
 #pragma GCC unroll 16
     for (std::size_t b = 0; b < batch; ++b) {

@@ -32,3 +32,10 @@ PRUNEPACK_DECLARE(neon)
 PRUNEPACK_DECLARE(avx2)
 PRUNEPACK_DECLARE(avx512)
 #undef PRUNEPACK_DECLARE
+
+namespace prunepack::avx512dot {
+extern const PanelProducts panel_dense;
+extern const PanelProducts panel_bitmask;
+extern const PanelProducts panel_nm4;
+extern const PanelProducts panel_nm16;
+}  // namespace prunepack::avx512dot
