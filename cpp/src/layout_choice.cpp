@@ -111,27 +111,27 @@ std::size_t block_slots(const PanelNeeds& needs, std::size_t breadth) {
 
 std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix) {
   const std::size_t bytes = width(matrix.dtype), parts = 4 / bytes;
-  const auto end = [](std::size_t size) { return round_up(size, kPanelAlignment); };
-  switch (matrix.layout) {
-    case Layout::dense:
-      return matrix.blocks * kBlockColumns * kPanelRows * bytes;
-    case Layout::bitmask:
-      return end(bitmask_values_at(matrix.blocks) + needs.elements * bytes);
-    case Layout::nm4:
-    case Layout::nm16: {
-      const std::size_t group = matrix.layout == Layout::nm4 ? 4 : 16, bits = group == 4 ? 2 : 4;
-      const std::size_t registers = nm_registers(matrix.blocks, group, parts, matrix.kept);
-      return nm_values_at(registers, parts, bits) + 64 * registers;
+  const auto stream = [&] {
+    switch (matrix.layout) {
+      case Layout::dense:
+        return matrix.blocks * kBlockColumns * kPanelRows * bytes;
+      case Layout::bitmask:
+        return matrix.blocks * kBlockMaskBytes + needs.elements * bytes;
+      case Layout::nm4:
+        return nm_registers(matrix.blocks, 4, parts, matrix.kept) *
+               (position_bytes(parts, 2) + kRegisterBytes);
+      case Layout::nm16:
+        return nm_registers(matrix.blocks, 16, parts, matrix.kept) *
+               (position_bytes(parts, 4) + kRegisterBytes);
+      case Layout::blocks:
+        return kBandCountsBytes + block_slots(needs, matrix.breadth) / parts *
+                                      (parts * sizeof(std::uint16_t) + kRegisterBytes);
+      default:
+        return matrix.blocks / kChunkBlocks + needs.index_slots * sizeof(std::uint16_t) +
+               needs.elements * (1 + bytes);
     }
-    case Layout::blocks: {
-      const std::size_t slots = block_slots(needs, matrix.breadth);
-      return blocks_values_at(slots) + slots / parts * 64;
-    }
-    case Layout::index:
-      return end(index_pieces(matrix.blocks, needs.index_slots, needs.elements).values +
-                 needs.elements * bytes);
-  }
-  return 0;
+  };
+  return round_up(stream(), kPanelAlignment);
 }
 
 LayoutChoice choose_layout(const PanelSurvey& survey, const Prepared& matrix, Isa isa,

@@ -1,7 +1,11 @@
 // Writes panels, one function for each layout of panels.h. `out` is zeros.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "panel_rows.h"
 
@@ -25,117 +29,159 @@ struct PanelSource {
   }
 };
 
+// Puts numbers one after the other, wherever they come to lie.
+class PanelStream {
+ public:
+  explicit PanelStream(std::uint8_t* out) : out_(out) {}
+
+  template <class Number>
+  void put(Number number) {
+    std::memcpy(out_, &number, sizeof number);
+    out_ += sizeof number;
+  }
+  std::uint8_t* skip(std::size_t bytes) { return std::exchange(out_, out_ + bytes); }
+
+ private:
+  std::uint8_t* out_;
+};
+
 template <class Bits>
-void write_dense(const PanelSource<Bits>& from, std::uint8_t* out) {
+struct PanelRegister {
+  Bits elements[PanelSource<Bits>::kRegister] = {};
+};
+
+template <class Bits>
+void write_dense(const PanelSource<Bits>& from, PanelStream out) {
   constexpr std::size_t parts = PanelSource<Bits>::kParts;
-  auto* const values = reinterpret_cast<Bits*>(out);
-  for (std::size_t column = 0; column < from.matrix.blocks * kBlockColumns; ++column) {
-    Bits* const cells = values + column / parts * PanelSource<Bits>::kRegister;
+  for (std::size_t first = 0; first < from.matrix.blocks * kBlockColumns; first += parts) {
+    PanelRegister<Bits> cells;
     for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
-      cells[from.element(lane, column % parts)] = from.elements.at(lane, column);
+      for (std::size_t part = 0; part < parts; ++part) {
+        cells.elements[from.element(lane, part)] = from.elements.at(lane, first + part);
+      }
     }
+    out.put(cells);
   }
 }
 
 template <class Bits>
-void write_bitmask(const PanelSource<Bits>& from, std::uint8_t* out) {
+void write_bitmask(const PanelSource<Bits>& from, PanelStream out) {
   constexpr std::size_t parts = PanelSource<Bits>::kParts;
   constexpr std::size_t elements = PanelSource<Bits>::kRegister;
-  auto* values = reinterpret_cast<Bits*>(out + bitmask_values_at(from.matrix.blocks));
-  for (std::size_t first = 0; first < from.matrix.blocks * kBlockColumns; first += parts) {
-    Bits cells[elements];
-    bool kept[elements];
-    for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
-      for (std::size_t part = 0; part < parts; ++part) {
-        const std::size_t e = from.element(lane, part);
-        kept[e] = from.kept(lane, first + part);
-        cells[e] = from.elements.at(lane, first + part);
+  for (std::size_t block = 0; block < from.matrix.blocks; ++block) {
+    std::uint8_t* mask = out.skip(kBlockMaskBytes);
+    for (std::size_t s = 0; s < kBlockColumns / parts; ++s, mask += elements / 8) {
+      const std::size_t first = block * kBlockColumns + s * parts;
+      PanelRegister<Bits> cells;
+      bool kept[elements];
+      for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
+        for (std::size_t part = 0; part < parts; ++part) {
+          const std::size_t e = from.element(lane, part);
+          kept[e] = from.kept(lane, first + part);
+          cells.elements[e] = from.elements.at(lane, first + part);
+        }
+      }
+      for (std::size_t e = 0; e < elements; ++e) {
+        if (!kept[e]) continue;
+        mask[e / 8] = static_cast<std::uint8_t>(mask[e / 8] | 1u << e % 8);
+        out.put(cells.elements[e]);
       }
     }
-    for (std::size_t e = 0; e < elements; ++e) {
-      if (!kept[e]) continue;
-      out[e / 8] |= static_cast<std::uint8_t>(1u << e % 8);
-      *values++ = cells[e];
-    }
-    out += elements / 8;
   }
 }
 
 template <std::size_t group, class Bits>
-void write_nm(const PanelSource<Bits>& from, std::uint8_t* out) {
+void write_nm(const PanelSource<Bits>& from, PanelStream out) {
   constexpr std::size_t parts = PanelSource<Bits>::kParts, bits = group == 4 ? 2 : 4;
+  constexpr std::size_t step = position_bytes(parts, bits) + kRegisterBytes;
   const std::size_t most = from.matrix.kept;
-  const std::size_t registers = nm_registers(from.matrix.blocks, group, parts, most);
-  auto* const values = reinterpret_cast<Bits*>(out + nm_values_at(registers, parts, bits));
-  for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
-    for (std::size_t i = 0; i < from.matrix.blocks * kBlockColumns / group; ++i) {
-      std::size_t j = 0;
-      for (std::size_t position = 0; position < group; ++position) {
-        if (!from.kept(lane, i * group + position)) continue;
-        const std::size_t s = i / parts * most + j++, part = i % parts;
-        const PositionPlace place = position_place(parts, bits, lane, part);
-        out[s * position_bytes(parts, bits) + place.byte] |=
-            static_cast<std::uint8_t>(position << place.shift);
-        values[s * PanelSource<Bits>::kRegister + from.element(lane, part)] =
-            from.elements.at(lane, i * group + position);
+  std::uint8_t* registers = out.skip(0);
+  for (std::size_t first = 0; first < from.matrix.blocks * kBlockColumns;
+       first += parts * group, registers += most * step) {
+    for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
+      for (std::size_t part = 0; part < parts; ++part) {
+        std::uint8_t* positions = registers;
+        for (std::size_t position = 0; position < group; ++position) {
+          const std::size_t column = first + part * group + position;
+          if (!from.kept(lane, column)) continue;
+          const PositionPlace place = position_place(parts, bits, lane, part);
+          std::uint8_t& byte = positions[place.byte];
+          byte = static_cast<std::uint8_t>(byte | position << place.shift);
+          const Bits element = from.elements.at(lane, column);
+          std::memcpy(
+              positions + position_bytes(parts, bits) + from.element(lane, part) * sizeof element,
+              &element, sizeof element);
+          positions += step;
+        }
       }
     }
   }
 }
 
 template <class Bits>
-void write_blocks(const PanelSource<Bits>& from, std::uint8_t* out, std::size_t slots) {
+bool is_empty(const PanelSource<Bits>& from, std::size_t first_row, std::size_t tile) {
+  const std::size_t breadth = from.matrix.breadth;
+  for (std::size_t i = 0; i < kPanelRows; ++i) {
+    if (from.kept(first_row + i / breadth, tile * breadth + i % breadth)) return false;
+  }
+  return true;
+}
+
+template <class Bits>
+void write_blocks(const PanelSource<Bits>& from, PanelStream out) {
   constexpr std::size_t parts = PanelSource<Bits>::kParts;
   const std::size_t breadth = from.matrix.breadth, band_rows = kPanelRows / breadth;
-  auto* const counts = reinterpret_cast<std::uint32_t*>(out);
-  auto* const columns = reinterpret_cast<std::uint16_t*>(out + kBlocksColumnsAt);
-  auto* const values = reinterpret_cast<Bits*>(out + blocks_values_at(slots));
-  std::size_t slot = 0;
+  PanelStream counts(out.skip(kBandCountsBytes));
   for (std::size_t band = 0; band < breadth; ++band) {
-    const std::size_t first_slot = slot;
+    const std::size_t first_row = band * band_rows;
+    std::vector<std::uint16_t> tiles;
     for (std::size_t tile = 0; tile < from.matrix.blocks * kBlockColumns / breadth; ++tile) {
-      bool empty = true;
-      for (std::size_t i = 0; i < kPanelRows && empty; ++i) {
-        empty = !from.kept(band * band_rows + i / breadth, tile * breadth + i % breadth);
-      }
-      if (empty) continue;
-      columns[slot] = static_cast<std::uint16_t>(tile);
-      for (std::size_t i = 0; i < kPanelRows; ++i) {
-        values[slot / parts * PanelSource<Bits>::kRegister + from.element(i, slot % parts)] =
-            from.elements.at(band * band_rows + i / breadth, tile * breadth + i % breadth);
-      }
-      ++slot;
+      if (!is_empty(from, first_row, tile)) tiles.push_back(static_cast<std::uint16_t>(tile));
     }
-    slot = round_up(slot, parts);
-    counts[band] = static_cast<std::uint32_t>(slot - first_slot);
+    counts.put(static_cast<std::uint32_t>(round_up(tiles.size(), parts)));
+    for (std::size_t slot = 0; slot < tiles.size(); slot += parts) {
+      PanelRegister<Bits> cells;
+      const std::size_t used = std::min(parts, tiles.size() - slot);
+      PanelStream columns(out.skip(parts * sizeof tiles[0]));
+      for (std::size_t part = 0; part < used; ++part) {
+        const std::size_t tile = tiles[slot + part];
+        columns.put(tiles[slot + part]);
+        for (std::size_t i = 0; i < kPanelRows; ++i) {
+          cells.elements[from.element(i, part)] =
+              from.elements.at(first_row + i / breadth, tile * breadth + i % breadth);
+        }
+      }
+      out.put(cells);
+    }
   }
 }
 
 template <class Bits>
-void write_index(const PanelSource<Bits>& from, std::uint8_t* out, std::size_t slots,
-                 std::size_t elements) {
-  const std::uint32_t header[] = {static_cast<std::uint32_t>(slots),
-                                  static_cast<std::uint32_t>(elements)};
-  std::memcpy(out, header, sizeof header);
-  const IndexPieces at = index_pieces(from.matrix.blocks, slots, elements);
-  auto* rows = reinterpret_cast<std::uint16_t*>(out + at.masks);
-  std::uint8_t* columns = out + at.columns;
-  auto* values = reinterpret_cast<Bits*>(out + at.values);
+void write_index(const PanelSource<Bits>& from, PanelStream out) {
   for (std::size_t chunk = 0; chunk < from.mask.words(); ++chunk) {
-    std::uint64_t left[kPanelRows], any = 0;
+    std::uint64_t left[kPanelRows];
+    std::size_t slots = 0;
     for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
-      any |= left[lane] = from.mask.word(lane, chunk);
+      left[lane] = from.mask.word(lane, chunk);
+      slots = std::max(slots, static_cast<std::size_t>(std::popcount(left[lane])));
     }
-    for (; any != 0; ++out[kIndexSlotsAt + chunk], ++rows) {
-      any = 0;
+    out.put(static_cast<std::uint8_t>(slots));
+    for (; slots > 0; --slots) {
+      std::uint16_t rows = 0;
+      std::uint8_t columns[kPanelRows];
+      Bits elements[kPanelRows];
+      std::size_t count = 0;
       for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
         if (left[lane] == 0) continue;
         const auto column = static_cast<std::size_t>(std::countr_zero(left[lane]));
-        *rows = static_cast<std::uint16_t>(*rows | 1u << lane);
-        *columns++ = static_cast<std::uint8_t>(column);
-        *values++ = from.elements.at(lane, chunk * 64 + column);
-        any |= left[lane] &= left[lane] - 1;
+        rows = static_cast<std::uint16_t>(rows | 1u << lane);
+        columns[count] = static_cast<std::uint8_t>(column);
+        elements[count++] = from.elements.at(lane, chunk * 64 + column);
+        left[lane] &= left[lane] - 1;
       }
+      out.put(rows);
+      std::memcpy(out.skip(count), columns, count);
+      std::memcpy(out.skip(count * sizeof(Bits)), elements, count * sizeof(Bits));
     }
   }
 }

@@ -31,7 +31,7 @@ std::shared_ptr<std::uint8_t> zeroed(std::size_t bytes) {
 }
 
 template <class Bits>
-void write_panel(const PanelSource<Bits>& from, const PanelNeeds& needs, std::uint8_t* out) {
+void write_panel(const PanelSource<Bits>& from, PanelStream out) {
   switch (from.matrix.layout) {
     case Layout::dense:
       return write_dense(from, out);
@@ -42,9 +42,9 @@ void write_panel(const PanelSource<Bits>& from, const PanelNeeds& needs, std::ui
     case Layout::nm16:
       return write_nm<16>(from, out);
     case Layout::blocks:
-      return write_blocks(from, out, block_slots(needs, from.matrix.breadth));
+      return write_blocks(from, out);
     case Layout::index:
-      return write_index(from, out, needs.index_slots, needs.elements);
+      return write_index(from, out);
   }
 }
 
@@ -60,7 +60,7 @@ void write_panels(const Kernels& kernels, const PackedMatrix& matrix, const Pane
     for (std::size_t i = survey.panel_count() * task / tasks; i < end; ++i) {
       mask.read(i);
       elements.read(i, offsets);
-      write_panel<Bits>({mask, elements, prepared}, survey.panel(i), panels + prepared.offsets[i]);
+      write_panel<Bits>({mask, elements, prepared}, PanelStream(panels + prepared.offsets[i]));
     }
   });
 }

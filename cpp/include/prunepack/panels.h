@@ -10,33 +10,30 @@
 // p * 16 + r: this dtype is widened by halves of a register.
 //
 // dense    For every block, 16 / parts registers. Part p of register s is column s * parts + p.
-// bitmask  The same registers without their zeros. First the masks, 32 bytes a block: bit e of a
-//          register's mask of 2 * parts bytes is its element e. Then the elements kept.
+// bitmask  The same registers without their zeros: for every block the masks of its registers, 32
+//          bytes, and then the elements kept. Bit e of a register's mask is its element e.
 // nm4      At most `kept` of every 4 columns of a row. For every block, 4 / parts times `kept`
-//          registers: part p of register (s, j) is the j-th kept element of the four columns from
-//          4 * (s * parts + p). First the positions in the four, then the registers.
-// nm16     At most `kept` of every 16 columns of a row. For every `parts` blocks, `kept` registers:
-//          part p of register j is the j-th kept element of block p. First the positions in the
-//          block, then the registers.
+//          registers, each after its positions: part p of register (s, j) is the j-th kept element
+//          of the four columns from 4 * (s * parts + p), and stands at its position in the four.
+// nm16     At most `kept` of every 16 columns of a row. For every `parts` blocks, `kept` registers,
+//          each after its positions: part p of register j is the j-th kept element of block p.
 // blocks   Tiles of 16 / breadth rows and `breadth` columns, without those that are empty. A panel
 //          has `breadth` bands of tiles, and a band has slots, a multiple of `parts`, for its
-//          tiles. First 16 uint32: the slots of each band. Then for all slots, band after band,
-//          the first column of the tile over breadth (uint16). Then the registers. Part p of
-//          lane i of register s is element (i / breadth, i % breadth) of the tile in slot
-//          s * parts + p.
+//          tiles. First 16 uint32: the slots of each band. Then, band after band, for every `parts`
+//          slots the first columns of their tiles over breadth (uint16), and a register: part p of
+//          lane i is element (i / breadth, i % breadth) of the tile in slot p.
 // index    For every 4 blocks, a chunk, as many slots as the fullest row has elements kept. Slot t
-//          holds the t-th kept element of each row that has one. First two uint32: the slots and
-//          the elements of the panel; then for every chunk its slots (uint8), for every slot the
-//          mask of its rows (uint16), for every element its column in the chunk (uint8), and
-//          the elements.
+//          holds the t-th kept element of each row that has one. For every chunk the number of its
+//          slots (uint8), and for each slot the mask of its rows (uint16), the columns of their
+//          elements in the chunk (uint8), and the elements.
 //
 // Where a row has fewer elements than slots (nm4, nm16), or a band fewer tiles than slots, they are
-// filled up with zeros, at position or column 0. Each of these pieces begins at a multiple of 64
-// bytes from the beginning of the panel, as does every panel, and 64 bytes after the last panel may
-// be read.
+// filled up with zeros, at position or column 0. A panel is one stream, read from its beginning to
+// its end, because processors fetch ahead best in one. Only its beginning is aligned, to 64 bytes;
+// 64 bytes after the last panel may be read.
 //
-// Positions take 2 bits in nm4 and 4 in nm16. They are so placed that a register's positions,
-// broadcast to 64 bytes, and each cell shifted to the right by a number of its own, leave those of
+// Positions take 2 bits in nm4 and 4 in nm16. They are so placed that those of a register,
+// broadcast to 64 bytes, and each cell shifted to the right by a number of its own, leave that of
 // part p in the low bits of the p-th of the `parts` equal pieces of its cell: position_place().
 #pragma once
 
@@ -127,36 +124,14 @@ constexpr PositionPlace position_place(std::size_t parts, std::size_t bits, std:
   return {place % pieces * piece_bytes + bit / 8, static_cast<unsigned>(bit % 8)};
 }
 
-// Where the pieces of a panel begin.
-constexpr std::size_t bitmask_values_at(std::size_t blocks) {
-  return round_up(32 * blocks, kPanelAlignment);
-}
-
+// How many registers an n:m panel has, for groups of 4 or of 16 columns.
 constexpr std::size_t nm_registers(std::size_t blocks, std::size_t group, std::size_t parts,
                                    std::size_t kept) {
   return blocks * (kBlockColumns / group) / parts * kept;
 }
 
-constexpr std::size_t nm_values_at(std::size_t registers, std::size_t parts, std::size_t bits) {
-  return round_up(registers * position_bytes(parts, bits), kPanelAlignment);
-}
-
-constexpr std::size_t kBlocksColumnsAt = 64;
-
-constexpr std::size_t blocks_values_at(std::size_t slots) {
-  return kBlocksColumnsAt + round_up(2 * slots, kPanelAlignment);
-}
-
-struct IndexPieces {
-  std::size_t masks, columns, values;
-};
-
-inline constexpr std::size_t kIndexSlotsAt = 64;
-
-constexpr IndexPieces index_pieces(std::size_t blocks, std::size_t slots, std::size_t elements) {
-  const std::size_t masks = kIndexSlotsAt + round_up(blocks / kChunkBlocks, kPanelAlignment);
-  const std::size_t columns = masks + round_up(2 * slots, kPanelAlignment);
-  return {masks, columns, columns + round_up(elements, kPanelAlignment)};
-}
+inline constexpr std::size_t kRegisterBytes = 64;
+inline constexpr std::size_t kBlockMaskBytes = 32;
+inline constexpr std::size_t kBandCountsBytes = 64;
 
 }  // namespace prunepack

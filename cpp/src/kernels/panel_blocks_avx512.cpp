@@ -35,13 +35,15 @@ __m512 fold(__m512 lanes) noexcept {
   return _mm512_permutexvar_ps(_mm512_mullo_epi32(lane, _mm512_set1_epi32(breadth)), lanes);
 }
 
-// Adds the slots from p on of a register; the first stands at columns[0].
+// Adds the slots from p on of a register; `columns` are where their tiles begin, over breadth.
 template <class Weights, std::size_t breadth, std::size_t p, std::size_t batch>
-void add_slots(__m512i cells, const std::uint16_t* columns, std::size_t chain, const float* x,
-               Sums<batch>& sums) noexcept {
+PRUNEPACK_INLINE void add_slots(__m512i cells, const std::uint8_t* columns, std::size_t chain,
+                                const float* x, Sums<batch>& sums) noexcept {
   if constexpr (p < Weights::kParts) {
     const __m512 weights = Weights::template part<p>(cells);
-    const std::size_t column = columns[p] * breadth;
+    std::uint16_t over_breadth;
+    std::memcpy(&over_breadth, columns + p * sizeof over_breadth, sizeof over_breadth);
+    const std::size_t column = over_breadth * breadth;
     const float* const from =
         batch == 1 ? x + column
                    : x + column / kBlockColumns * batch * kBlockColumns + column % kBlockColumns;
@@ -57,26 +59,22 @@ void add_slots(__m512i cells, const std::uint16_t* columns, std::size_t chain, c
 template <class Weights, std::size_t breadth, std::size_t batch>
 void product(const std::uint8_t* panel, const float* x, float* out) noexcept {
   constexpr std::size_t parts = Weights::kParts, band_rows = kPanelRows / breadth;
-  const auto* const counts = reinterpret_cast<const std::uint32_t*>(panel);
-  const auto* columns = reinterpret_cast<const std::uint16_t*>(panel + kBlocksColumnsAt);
-  std::size_t slots = 0;
-  for (std::size_t band = 0; band < breadth; ++band) slots += counts[band];
-  const std::uint8_t* values = panel + blocks_values_at(slots);
-
+  constexpr std::size_t column_bytes = parts * sizeof(std::uint16_t);
+  const std::uint8_t* next = panel + kBandCountsBytes;
   for (std::size_t band = 0; band < breadth; ++band) {
+    std::uint32_t slots;
+    std::memcpy(&slots, panel + band * sizeof slots, sizeof slots);
     Sums<batch> sums;
     sums.clear();
-    const std::uint16_t* const last = columns + counts[band];
-    for (; columns + 4 <= last; columns += 4) {
+    const auto add_register = [&](std::size_t chain) noexcept {
+      add_slots<Weights, breadth, 0>(_mm512_loadu_si512(next + column_bytes), next, chain, x, sums);
+      next += column_bytes + kRegisterBytes;
+    };
+    for (; slots >= 4; slots -= 4) {
 #pragma GCC unroll 4
-      for (std::size_t slot = 0; slot < 4; slot += parts, values += 64) {
-        fetch_ahead<1>(values);
-        add_slots<Weights, breadth, 0>(_mm512_loadu_si512(values), columns + slot, slot, x, sums);
-      }
+      for (std::size_t chain = 0; chain < 4; chain += parts) add_register(chain);
     }
-    for (; columns < last; columns += parts, values += 64) {
-      add_slots<Weights, breadth, 0>(_mm512_loadu_si512(values), columns, 0, x, sums);
-    }
+    for (; slots > 0; slots -= static_cast<std::uint32_t>(parts)) add_register(0);
 #pragma GCC unroll 16
     for (std::size_t b = 0; b < batch; ++b) {
       _mm512_mask_storeu_ps(out + b * kPanelRows + band * band_rows,

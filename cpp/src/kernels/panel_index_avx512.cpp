@@ -5,17 +5,22 @@
 namespace prunepack::avx512 {
 namespace {
 
+// Bytes spread over the lanes of `rows`, zero in the others.
+inline __m128i bytes_at(__mmask16 rows, const std::uint8_t* bytes) noexcept {
+  return _mm_mask_expandloadu_epi8(_mm512_castsi512_si128(fresh_zero()), rows, bytes);
+}
+
 // The elements of a slot, spread over the lanes of `rows`.
 struct SlotFloat32 {
   using Bits = std::uint32_t;
-  static __m512 expand(__mmask16 rows, const Bits* values) noexcept {
+  static __m512 expand(__mmask16 rows, const std::uint8_t* values) noexcept {
     return _mm512_castsi512_ps(_mm512_mask_expandloadu_epi32(fresh_zero(), rows, values));
   }
 };
 
 struct SlotFloat16 {
   using Bits = std::uint16_t;
-  static __m512 expand(__mmask16 rows, const Bits* values) noexcept {
+  static __m512 expand(__mmask16 rows, const std::uint8_t* values) noexcept {
     return _mm512_cvtph_ps(
         _mm256_mask_expandloadu_epi16(_mm512_castsi512_si256(fresh_zero()), rows, values));
   }
@@ -23,7 +28,7 @@ struct SlotFloat16 {
 
 struct SlotBfloat16 {
   using Bits = std::uint16_t;
-  static __m512 expand(__mmask16 rows, const Bits* values) noexcept {
+  static __m512 expand(__mmask16 rows, const std::uint8_t* values) noexcept {
     const __m256i halves =
         _mm256_mask_expandloadu_epi16(_mm512_castsi512_si256(fresh_zero()), rows, values);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
@@ -32,9 +37,8 @@ struct SlotBfloat16 {
 
 struct SlotInt8 {
   using Bits = std::uint8_t;
-  static __m512 expand(__mmask16 rows, const Bits* values) noexcept {
-    const __m128i bytes =
-        _mm_mask_expandloadu_epi8(_mm512_castsi512_si128(fresh_zero()), rows, values);
+  static __m512 expand(__mmask16 rows, const std::uint8_t* values) noexcept {
+    const __m128i bytes = bytes_at(rows, values);
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
   }
 };
@@ -62,21 +66,18 @@ struct Chunk {
 template <class Slot, std::size_t batch>
 void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
              void* out) noexcept {
-  std::uint32_t sizes[2];
-  std::memcpy(sizes, panel, sizeof sizes);
-  const IndexPieces at = index_pieces(shape.blocks, sizes[0], sizes[1]);
-  const std::uint8_t* slots = panel + kIndexSlotsAt;
-  const auto* rows = reinterpret_cast<const std::uint16_t*>(panel + at.masks);
-  const std::uint8_t* columns = panel + at.columns;
-  const auto* values = reinterpret_cast<const typename Slot::Bits*>(panel + at.values);
-
   Sums<batch> sums;
   sums.clear();
   const auto add_slot = [&](const float* from, auto chain) noexcept {
-    const __mmask16 lanes = *rows++;
+    std::uint16_t rows;
+    std::memcpy(&rows, panel, sizeof rows);
+    const __mmask16 lanes = mask_at<__mmask16>(panel);
+    const std::size_t elements = popcount(rows);
+    const std::uint8_t* const columns = panel + sizeof rows;
+    const std::uint8_t* const values = columns + elements;
+    panel = values + elements * sizeof(typename Slot::Bits);
     const __m512 weights = Slot::expand(lanes, values);
-    const __m512i in_chunk = _mm512_cvtepu8_epi32(
-        _mm_mask_expandloadu_epi8(_mm512_castsi512_si128(fresh_zero()), lanes, columns));
+    const __m512i in_chunk = _mm512_cvtepu8_epi32(bytes_at(lanes, columns));
     const __mmask16 in_upper_half = _mm512_test_epi32_mask(in_chunk, _mm512_set1_epi32(32));
 #pragma GCC unroll 16
     for (std::size_t b = 0; b < batch; ++b) {
@@ -85,18 +86,15 @@ void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
       __m512& sum = sums.of[decltype(chain)::value % Sums<batch>::kChains][b];
       sum = _mm512_fmadd_ps(weights, picked, sum);
     }
-    const std::size_t elements = popcount(lanes);
-    values += elements;
-    columns += elements;
   };
   for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
-    fetch_ahead<2>(values);
-    std::size_t left = *slots++;
-    for (; left >= 2; left -= 2) {
+    std::size_t slots = *panel++;
+    fetch_ahead<8>(panel);
+    for (; slots >= 2; slots -= 2) {
       add_slot(x, Constant<0>{});
       add_slot(x, Constant<1>{});
     }
-    if (left != 0) add_slot(x, Constant<2>{});
+    if (slots != 0) add_slot(x, Constant<2>{});
     x += kChunkBlocks * batch * kBlockColumns;
   }
   sums.store(out);

@@ -19,8 +19,8 @@ __m512 pick(const float* x, __m512i positions) noexcept {
 // Adds the parts from p on of a register that belongs to the `parts` groups from `first`, counted
 // in a chunk of four blocks that begins at x. Groups take the chains in turn.
 template <class Weights, std::size_t group, std::size_t p, std::size_t batch>
-void add_parts(__m512i cells, __m512i positions, std::size_t first, const float* x,
-               Sums<batch>& sums) noexcept {
+PRUNEPACK_INLINE void add_parts(__m512i cells, __m512i positions, std::size_t first, const float* x,
+                                Sums<batch>& sums) noexcept {
   if constexpr (p < Weights::kParts) {
     const __m512 weights = Weights::template part<p>(cells);
     const __m512i of_part =
@@ -39,23 +39,19 @@ void add_parts(__m512i cells, __m512i positions, std::size_t first, const float*
 
 // `fixed` is the number of elements kept of a group, or 0 where only the panel knows it.
 template <class Weights, std::size_t group, std::size_t fixed, std::size_t batch>
-void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
-             Sums<batch>& sums) noexcept {
+PRUNEPACK_INLINE void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
+                              Sums<batch>& sums) noexcept {
   constexpr std::size_t parts = Weights::kParts, bits = group == 4 ? 2 : 4;
   constexpr std::size_t groups = kChunkBlocks * kBlockColumns / group;  // of a chunk
   const std::size_t kept = fixed != 0 ? fixed : shape.kept;
-  const std::size_t registers = nm_registers(shape.blocks, group, parts, kept);
-  const std::uint8_t* positions = panel;
-  const std::uint8_t* values = panel + nm_values_at(registers, parts, bits);
   for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
 #pragma GCC unroll 4
     for (std::size_t first = 0; first < groups; first += parts) {
       for (std::size_t j = 0; j < kept; ++j) {
-        add_parts<Weights, group, 0>(_mm512_loadu_si512(values),
-                                     positions_at<parts, bits>(positions), first, x, sums);
-        fetch_ahead<1>(values);
-        positions += position_bytes(parts, bits);
-        values += 64;
+        const __m512i positions = positions_at<parts, bits>(panel);
+        panel += position_bytes(parts, bits);
+        add_parts<Weights, group, 0>(_mm512_loadu_si512(panel), positions, first, x, sums);
+        panel += kRegisterBytes;
       }
     }
     x += kChunkBlocks * batch * kBlockColumns;

@@ -56,9 +56,7 @@ void product_of(const PanelShape& shape, const std::uint8_t* panel, const void* 
   for_batch(shape.batch, [&](auto rows) noexcept {
     constexpr std::size_t batch = decltype(rows)::value;
     const auto* x = static_cast<const typename Dots::Activation*>(activations);
-    const std::uint8_t* positions = panel;
-    const std::uint8_t* values =
-        panel + nm_values_at(nm_registers(shape.blocks, group, parts, shape.kept), parts, bits);
+    const std::uint8_t* next = panel;
     DotSums<Dots, batch> sums;
     sums.clear();
     for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
@@ -68,9 +66,10 @@ void product_of(const PanelShape& shape, const std::uint8_t* panel, const void* 
         const auto* from =
             x + column / kBlockColumns * batch * kBlockColumns + column % kBlockColumns;
         for (std::size_t j = 0; j < shape.kept; ++j) {
-          fetch_ahead<1>(values);
-          const __m512i cells = _mm512_loadu_si512(values);
-          const __m512i index = indices<Dots, group>(positions_at<parts, bits>(positions));
+          const __m512i index = indices<Dots, group>(positions_at<parts, bits>(next));
+          next += position_bytes(parts, bits);
+          const __m512i cells = _mm512_loadu_si512(next);
+          next += kRegisterBytes;
 #pragma GCC unroll 16
           for (std::size_t b = 0; b < batch; ++b) {
             auto& sum = sums.of[first / parts % sums.kChains][b];
@@ -78,8 +77,6 @@ void product_of(const PanelShape& shape, const std::uint8_t* panel, const void* 
                 pick<Dots>(index, groups_at<Dots, group, batch>(from + b * kBlockColumns));
             sum = Dots::add(sum, cells, picked);
           }
-          positions += position_bytes(parts, bits);
-          values += 64;
         }
       }
       x += kChunkBlocks * batch * kBlockColumns;

@@ -25,16 +25,6 @@ class DenseRegisters {
   const std::uint8_t* next_;
 };
 
-// A mask from memory: moving it from a general register is slow, and what GCC 12 would do.
-template <class Mask>
-Mask mask_at(const Mask* mask) noexcept {
-  Mask k;
-  if constexpr (sizeof(Mask) == 2) asm("kmovw %1, %0" : "=k"(k) : "m"(*mask));
-  if constexpr (sizeof(Mask) == 4) asm("kmovd %1, %0" : "=k"(k) : "m"(*mask));
-  if constexpr (sizeof(Mask) == 8) asm("kmovq %1, %0" : "=k"(k) : "m"(*mask));
-  return k;
-}
-
 template <class Weights>
 class BitmaskRegisters {
   using Bits = typename Weights::Bits;
@@ -42,26 +32,25 @@ class BitmaskRegisters {
   static constexpr std::size_t kInWord = 64 / kLanes<Bits>;  // registers whose masks fill a word
 
  public:
-  BitmaskRegisters(const PanelShape& shape, const std::uint8_t* panel) noexcept
-      : masks_(panel - 32),
-        values_(reinterpret_cast<const Bits*>(panel + bitmask_values_at(shape.blocks))) {}
+  BitmaskRegisters(const PanelShape&, const std::uint8_t* panel) noexcept : values_(panel) {}
 
   void begin_block() noexcept {
-    masks_ += 32;
     fetch_ahead<8>(values_);
+    masks_ = values_;
+    values_ += kBlockMaskBytes;
   }
   __m512i next(std::size_t s) noexcept {
     const std::uint64_t word = load_word(masks_ + s / kInWord * 8);
-    const auto* mask = reinterpret_cast<const Mask*>(masks_) + s;
     const std::size_t before = popcount(word & first_bits(s % kInWord * kLanes<Bits>));
-    const __m512i cells = LanesOf<Bits>::expand(mask_at(mask), values_ + before);
-    if (s % kInWord == kInWord - 1) values_ += popcount(word);
+    const __m512i cells = LanesOf<Bits>::expand(mask_at<Mask>(masks_ + s * sizeof(Mask)),
+                                                values_ + before * sizeof(Bits));
+    if (s % kInWord == kInWord - 1) values_ += popcount(word) * sizeof(Bits);
     return cells;
   }
 
  private:
-  const std::uint8_t* masks_;  // of the block
-  const Bits* values_;
+  const std::uint8_t* masks_ = nullptr;  // of the block
+  const std::uint8_t* values_;
 };
 
 }  // namespace

@@ -11,6 +11,9 @@
 #include "avx512.h"
 #include "prunepack/panels.h"
 
+// Sums stay in registers only where every step is part of the loop.
+#define PRUNEPACK_INLINE [[gnu::always_inline]] inline
+
 namespace prunepack::avx512 {
 namespace {
 
@@ -114,9 +117,23 @@ void for_batch(std::size_t batch, const Run& run) noexcept {
   }
 }
 
+// A mask from memory: moving it from a general register is slow, and what GCC 12 would do.
+template <class Mask>
+Mask mask_at(const std::uint8_t* mask) noexcept {
+  struct [[gnu::packed, gnu::may_alias]] Unaligned {
+    Mask bits;
+  };
+  const auto& from = *reinterpret_cast<const Unaligned*>(mask);
+  Mask k;
+  if constexpr (sizeof(Mask) == 2) asm("kmovw %1, %0" : "=k"(k) : "m"(from));
+  if constexpr (sizeof(Mask) == 4) asm("kmovd %1, %0" : "=k"(k) : "m"(from));
+  if constexpr (sizeof(Mask) == 8) asm("kmovq %1, %0" : "=k"(k) : "m"(from));
+  return k;
+}
+
 // Lines of 64 bytes to fetch into the caches ahead of a stream that the processor does not see as
 // one: its steps depend on the masks.
-constexpr std::size_t kFetchAhead = 4096;
+constexpr std::size_t kFetchAhead = 2048;
 
 template <std::size_t lines>
 void fetch_ahead(const void* stream) noexcept {

@@ -35,25 +35,38 @@ struct Panel {
 
 // Each walk calls visit(lane, column, values, i) for the elements values[i] of a panel.
 
-template <class Panel, class Visit>
-void walk_dense(const PanelShape& shape, const std::uint8_t* panel, const Visit& visit) noexcept {
-  const std::size_t registers = shape.blocks * kBlockColumns / Panel::kParts;
-  for (std::size_t s = 0; s < registers; ++s) {
-    for (std::size_t e = 0; e < Panel::kRegister; ++e) {
-      visit(Panel::lane(e), s * Panel::kParts + Panel::part(e), panel, s * Panel::kRegister + e);
+// Visits a register; `column` says where a part of a lane stands.
+template <class Panel, class Visit, class Column>
+void visit_register(const std::uint8_t* cells, const Visit& visit, const Column& column) noexcept {
+  for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
+    for (std::size_t part = 0; part < Panel::kParts; ++part) {
+      visit(lane, column(lane, part), cells, Panel::element(lane, part));
     }
   }
 }
 
 template <class Panel, class Visit>
+void walk_dense(const PanelShape& shape, const std::uint8_t* panel, const Visit& visit) noexcept {
+  for (std::size_t s = 0; s < shape.blocks * kBlockColumns / Panel::kParts; ++s) {
+    visit_register<Panel>(panel, visit, [&](std::size_t, std::size_t part) noexcept {
+      return s * Panel::kParts + part;
+    });
+    panel += kRegisterBytes;
+  }
+}
+
+template <class Panel, class Visit>
 void walk_bitmask(const PanelShape& shape, const std::uint8_t* panel, const Visit& visit) noexcept {
-  const std::uint8_t* values = panel + bitmask_values_at(shape.blocks);
-  const std::size_t elements = shape.blocks * kBlockColumns * kPanelRows;
-  std::size_t next = 0;
-  for (std::size_t i = 0; i < elements; ++i) {
-    if ((panel[i / 8] >> i % 8 & 1) == 0) continue;
-    const std::size_t s = i / Panel::kRegister, e = i % Panel::kRegister;
-    visit(Panel::lane(e), s * Panel::kParts + Panel::part(e), values, next++);
+  for (std::size_t block = 0; block < shape.blocks; ++block) {
+    const std::uint8_t* values = panel + kBlockMaskBytes;
+    for (std::size_t i = 0; i < 8 * kBlockMaskBytes; ++i) {
+      if ((panel[i / 8] >> i % 8 & 1) == 0) continue;
+      const std::size_t s = i / Panel::kRegister, e = i % Panel::kRegister;
+      const std::size_t column = block * kBlockColumns + s * Panel::kParts + Panel::part(e);
+      visit(Panel::lane(e), column, values, 0);
+      values += Panel::kWidth;
+    }
+    panel = values;
   }
 }
 
@@ -61,17 +74,15 @@ template <class Panel, std::size_t group, class Visit>
 void walk_nm(const PanelShape& shape, const std::uint8_t* panel, const Visit& visit) noexcept {
   constexpr std::size_t parts = Panel::kParts, bits = group == 4 ? 2 : 4;
   const std::size_t registers = nm_registers(shape.blocks, group, parts, shape.kept);
-  const std::uint8_t* values = panel + nm_values_at(registers, parts, bits);
   for (std::size_t s = 0; s < registers; ++s) {
-    const std::uint8_t* positions = panel + s * position_bytes(parts, bits);
-    for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
-      for (std::size_t part = 0; part < parts; ++part) {
-        const PositionPlace place = position_place(parts, bits, lane, part);
-        const std::size_t position = positions[place.byte] >> place.shift & (group - 1);
-        const std::size_t column = (s / shape.kept * parts + part) * group + position;
-        visit(lane, column, values, s * Panel::kRegister + Panel::element(lane, part));
-      }
-    }
+    const std::uint8_t* positions = panel;
+    panel += position_bytes(parts, bits);
+    visit_register<Panel>(panel, visit, [&](std::size_t lane, std::size_t part) noexcept {
+      const PositionPlace place = position_place(parts, bits, lane, part);
+      const std::size_t position = positions[place.byte] >> place.shift & (group - 1);
+      return (s / shape.kept * parts + part) * group + position;
+    });
+    panel += kRegisterBytes;
   }
 }
 
@@ -88,35 +99,37 @@ void walk_nm16(const PanelShape& shape, const std::uint8_t* panel, const Visit& 
 template <class Panel, class Visit>
 void walk_blocks(const PanelShape& shape, const std::uint8_t* panel, const Visit& visit) noexcept {
   const std::size_t breadth = shape.breadth, band_rows = kPanelRows / breadth;
-  std::size_t slots = 0;
-  for (std::size_t band = 0; band < breadth; ++band) slots += load<std::uint32_t>(panel, band);
-  const std::uint8_t* values = panel + blocks_values_at(slots);
-  std::size_t slot = 0;
+  const std::uint8_t* next = panel + kBandCountsBytes;
   for (std::size_t band = 0; band < breadth; ++band) {
-    for (std::size_t last = slot + load<std::uint32_t>(panel, band); slot < last; ++slot) {
-      const std::size_t first = load<std::uint16_t>(panel + kBlocksColumnsAt, slot) * breadth;
-      for (std::size_t i = 0; i < kPanelRows; ++i) {
-        const std::size_t element = Panel::element(i, slot % Panel::kParts);
-        visit(band * band_rows + i / breadth, first + i % breadth, values,
-              slot / Panel::kParts * Panel::kRegister + element);
+    const std::size_t slots = load<std::uint32_t>(panel, band);
+    for (std::size_t slot = 0; slot < slots; slot += Panel::kParts) {
+      const std::uint8_t* columns = next;
+      next += Panel::kParts * sizeof(std::uint16_t);
+      for (std::size_t part = 0; part < Panel::kParts; ++part) {
+        const std::size_t first = load<std::uint16_t>(columns, part) * breadth;
+        for (std::size_t i = 0; i < kPanelRows; ++i) {
+          visit(band * band_rows + i / breadth, first + i % breadth, next, Panel::element(i, part));
+        }
       }
+      next += kRegisterBytes;
     }
   }
 }
 
 template <class Panel, class Visit>
 void walk_index(const PanelShape& shape, const std::uint8_t* panel, const Visit& visit) noexcept {
-  const IndexPieces at =
-      index_pieces(shape.blocks, load<std::uint32_t>(panel), load<std::uint32_t>(panel, 1));
-  std::size_t slot = 0, next = 0;
   for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
-    for (std::size_t last = slot + panel[kIndexSlotsAt + chunk]; slot < last; ++slot) {
-      const auto rows = load<std::uint16_t>(panel + at.masks, slot);
+    for (std::size_t slots = *panel++; slots > 0; --slots) {
+      const auto rows = load<std::uint16_t>(panel);
+      const std::uint8_t* column = panel + sizeof rows;
+      const std::uint8_t* values = column;
+      for (std::size_t lane = 0; lane < kPanelRows; ++lane) values += rows >> lane & 1;
+      std::size_t i = 0;
       for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
         if ((rows >> lane & 1) == 0) continue;
-        const std::size_t column = chunk * kChunkBlocks * kBlockColumns + panel[at.columns + next];
-        visit(lane, column, panel + at.values, next++);
+        visit(lane, chunk * kChunkBlocks * kBlockColumns + *column++, values, i++);
       }
+      panel = values + i * Panel::kWidth;
     }
   }
 }
@@ -125,8 +138,10 @@ void walk_index(const PanelShape& shape, const std::uint8_t* panel, const Visit&
 
 template <Dtype dtype>
 float number(const std::uint8_t* values, std::size_t i) noexcept {
-  const double size = magnitude<dtype>(values, i);
-  const bool negative = values[i * width(dtype) + width(dtype) - 1] >> 7;
+  alignas(8) std::uint8_t element[width(dtype)];
+  std::memcpy(element, values + i * sizeof element, sizeof element);
+  const double size = magnitude<dtype>(element, 0);
+  const bool negative = element[sizeof element - 1] >> 7;
   return static_cast<float>(negative ? -size : size);
 }
 
