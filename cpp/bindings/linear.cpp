@@ -23,7 +23,8 @@ std::optional<Layout> layout_called(const std::optional<std::string>& wanted) {
 
 Prepared bound_prepare(const Bytes& mask, const py::array& values, Dtype dtype, std::size_t rows,
                        std::size_t columns, const std::optional<std::string>& layout,
-                       unsigned threads, const std::optional<std::string>& isa) {
+                       Activations activations, unsigned threads,
+                       const std::optional<std::string>& isa) {
   checked_count(rows, columns);
   const std::uint8_t* bits = checked_mask(mask, rows, columns);
   const auto kept = static_cast<std::size_t>(values.size());
@@ -35,7 +36,7 @@ Prepared bound_prepare(const Bytes& mask, const py::array& values, Dtype dtype, 
   const std::optional<Layout> wanted = layout_called(layout);
   checked_threads(threads);
   const py::gil_scoped_release unlocked;
-  return prepare(kernels, {bits, in, dtype, rows, columns}, wanted, threads);
+  return prepare(kernels, {bits, in, dtype, rows, columns}, wanted, activations, threads);
 }
 
 const float* optional_floats(const std::optional<Floats>& array, std::size_t count,
@@ -80,7 +81,8 @@ void bind_linear(py::module_& module) {
       .def_readonly("breadth", &Prepared::breadth)
       .def_property_readonly("nbytes", &Prepared::nbytes);
   module.def("prepare", &bound_prepare, "mask"_a.noconvert(), "values"_a, "dtype"_a, "rows"_a,
-             "columns"_a, "layout"_a.none(true), py::kw_only(), "threads"_a, "isa"_a = py::none());
+             "columns"_a, "layout"_a.none(true), py::kw_only(),
+             "activations"_a = Activations::float32, "threads"_a, "isa"_a = py::none());
   module.def("linear", &bound_linear, "matrix"_a, "x"_a.noconvert(), "activations"_a,
              "scales"_a.noconvert().none(true), "bias"_a.noconvert().none(true),
              "out"_a.noconvert(), py::kw_only(), "threads"_a, "isa"_a = py::none());

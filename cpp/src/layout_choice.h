@@ -15,10 +15,10 @@ struct LayoutChoice {
   std::size_t breadth;
 };
 
-// The layout that is likely to be the fastest on `isa`, or `wanted` with what it needs. Throws
+// The layout that is likely to be the fastest, or `wanted` with what it needs. Throws
 // std::invalid_argument if the matrix does not fit `wanted`.
 LayoutChoice choose_layout(const PanelSurvey& survey, const Prepared& matrix, Isa isa,
-                           std::optional<Layout> wanted);
+                           Activations activations, std::optional<Layout> wanted);
 
 // The bytes of a panel of `matrix`, a multiple of kPanelAlignment.
 std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix);

@@ -14,7 +14,7 @@ namespace prunepack {
 namespace {
 
 // As many panels as stay in a core's L2 cache while every row of activations passes over them.
-constexpr std::size_t kPanelsBytes = 256 * 1024;
+constexpr std::size_t kPiecesBytes = 256 * 1024;
 
 // Beyond this many columns, int32 sums of int8 weights and uint8 activations may overflow.
 constexpr std::size_t kMostIntColumns = 65'536;
@@ -63,16 +63,25 @@ float rounded_to_bfloat16(float x) {
 // The step of a row's int8 activations: its largest magnitude is 127 of them. NaN if that is not
 // finite, which makes the whole row of results NaN.
 float int8_step(const float* x, std::size_t columns) {
-  float largest = 0;
+  constexpr std::uint32_t magnitude = 0x7fffffff, infinity = 0x7f800000;
+  std::uint32_t largest = 0;  // magnitudes order as their bits, and NaN is above infinity
   for (std::size_t c = 0; c < columns; ++c) {
-    if (!std::isfinite(x[c])) return std::numeric_limits<float>::quiet_NaN();
-    largest = std::max(largest, std::fabs(x[c]));
+    std::uint32_t bits;
+    std::memcpy(&bits, x + c, sizeof bits);
+    largest = std::max(largest, bits & magnitude);
   }
-  return largest / 127;
+  if (largest >= infinity) return std::numeric_limits<float>::quiet_NaN();
+  float step;
+  std::memcpy(&step, &largest, sizeof step);
+  return step / 127;
 }
 
+// x in steps, rounded to an integer, to even where there are two: what a float32 has no bits for
+// is rounded away when this number is added. Not a number, or no step, is 0.
 float in_steps(float x, float step) {
-  return step > 0 ? std::clamp(std::nearbyintf(x / step), -127.0f, 127.0f) : 0;
+  constexpr float rounds = 0x1.8p23f;
+  const float steps = (x / step + rounds) - rounds;
+  return std::fabs(steps) <= 127 ? steps : 0;
 }
 
 // The activations in the order of panels.h, in batches one after the other.
@@ -161,19 +170,19 @@ void finish(const Prepared& matrix, const LinearArguments& arguments, const Arra
   }
 }
 
-// The first panel of each piece of work: pieces of about equal bytes.
-std::vector<std::size_t> cut(const Prepared& matrix, unsigned threads) {
-  const std::size_t wanted =
-      std::max<std::size_t>(matrix.nbytes() / kPanelsBytes, threads > 1 ? 4 * threads : 1);
-  std::vector<std::size_t> firsts{0};
-  for (std::size_t i = 1; i < wanted; ++i) {
-    const std::size_t at = matrix.nbytes() / wanted * i;
-    const auto found = std::lower_bound(matrix.offsets.begin(), matrix.offsets.end() - 1, at);
-    const auto first = static_cast<std::size_t>(found - matrix.offsets.begin());
-    if (first > firsts.back()) firsts.push_back(first);
-  }
-  if (firsts.back() < matrix.panel_count()) firsts.push_back(matrix.panel_count());
-  return firsts;
+// How many pieces the panels are cut into: enough to keep the threads equally busy, and, where
+// several batches pass over them, small enough for the caches.
+std::size_t pieces_of(const Prepared& matrix, std::size_t batch, unsigned threads) {
+  const std::size_t cached = batch > kMostBatch ? matrix.nbytes() / kPiecesBytes : 0;
+  return std::max<std::size_t>(cached, threads > 1 ? 4 * threads : 1);
+}
+
+// The first panel of a piece: pieces have about equal bytes.
+std::size_t first_panel(const Prepared& matrix, std::size_t piece, std::size_t pieces) {
+  if (piece == pieces) return matrix.panel_count();
+  const std::size_t at = matrix.nbytes() / pieces * piece;
+  const auto found = std::lower_bound(matrix.offsets.begin(), matrix.offsets.end() - 1, at);
+  return static_cast<std::size_t>(found - matrix.offsets.begin());
 }
 
 }  // namespace
@@ -185,13 +194,15 @@ void linear(const Kernels& kernels, const Prepared& matrix, const LinearArgument
   const PanelProduct kernel = panel_product(kernels, matrix.layout, product);
   const Arranged x(matrix, arguments, product);
   const unsigned useful = threads_worth(matrix.nbytes() * arguments.batch, threads);
-  const std::vector<std::size_t> firsts = cut(matrix, useful);
-  parallel_for(firsts.size() - 1, useful, [&](std::size_t piece) {
+  const std::size_t pieces = pieces_of(matrix, arguments.batch, useful);
+  parallel_for(pieces, useful, [&](std::size_t piece) {
+    const std::size_t begin = first_panel(matrix, piece, pieces);
+    const std::size_t end = first_panel(matrix, piece + 1, pieces);
     alignas(kPanelAlignment) float sums[kMostBatch * kPanelRows];
     for (std::size_t first = 0; first < arguments.batch; first += kMostBatch) {
       const std::size_t rows = std::min(kMostBatch, arguments.batch - first);
       const PanelShape shape{matrix.blocks, matrix.kept, matrix.breadth, padded_batch(rows)};
-      for (std::size_t panel = firsts[piece]; panel < firsts[piece + 1]; ++panel) {
+      for (std::size_t panel = begin; panel < end; ++panel) {
         kernel(shape, matrix.panels.get() + matrix.offsets[panel], x.batch(first), sums);
         finish(matrix, arguments, x, product, panel, first, rows, sums);
       }

@@ -83,7 +83,7 @@ bool has_kernels(Dtype dtype) {
 }  // namespace
 
 Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::optional<Layout> wanted,
-                 unsigned threads) {
+                 Activations activations, unsigned threads) {
   if (!has_kernels(matrix.dtype)) {
     throw std::invalid_argument("weights must be float32, float16, bfloat16 or int8");
   }
@@ -94,7 +94,7 @@ Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::option
   prepared.blocks = round_up(matrix.columns, kChunkBlocks * kBlockColumns) / kBlockColumns;
 
   const PanelSurvey survey(matrix, prepared.blocks, threads);
-  const LayoutChoice choice = choose_layout(survey, prepared, kernels.isa, wanted);
+  const LayoutChoice choice = choose_layout(survey, prepared, kernels.isa, activations, wanted);
   prepared.layout = choice.layout;
   prepared.kept = choice.kept;
   prepared.breadth = choice.breadth;

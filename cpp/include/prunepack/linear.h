@@ -38,14 +38,15 @@ struct Prepared {
   std::size_t nbytes() const { return offsets.back(); }
 };
 
-// Puts a matrix into panels: in `layout`, or in the one that is likely to be the fastest with
-// `kernels`. Throws std::invalid_argument if the matrix does not fit the layout.
-Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::optional<Layout> layout,
-                 unsigned threads);
-
 // What activations are rounded to before they are multiplied: bfloat16 is for bfloat16 weights,
 // and int8, with a scale for each row of activations, for int8 weights.
 enum class Activations : std::uint8_t { float32, bfloat16, int8 };
+
+// Puts a matrix into panels: in `layout`, or in the one that is likely to be the fastest with
+// `kernels` and such activations. Throws std::invalid_argument if the matrix does not fit the
+// layout.
+Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::optional<Layout> layout,
+                 Activations activations, unsigned threads);
 
 struct LinearArguments {
   const float* x;  // (batch, columns)
