@@ -197,23 +197,22 @@ void check_product(PanelProduct kernel, const Trial& trial, std::size_t turn, Re
 
 void check_layout(const Kernels& tested, Layout layout, Effort effort, Report& report) {
   const Kernels& scalar = *kernels_for(Isa::scalar);
-  const PanelProducts& kernels = *tested.panels[static_cast<std::size_t>(layout)];
   std::size_t turn = 0;
   for (const Factors& factors : kFactors) {
-    if (kernels[factors.product] == nullptr) continue;
+    const PanelProduct kernel = panel_product(tested, layout, factors.product);
+    if (kernel == nullptr) continue;
     for (std::size_t i = 0; i < std::size(kSizes); ++i) {
       for (std::size_t j = 0; j < kPatterns.size(); ++j, ++turn) {
         if (effort == Effort::quick && (i + j) % 4 != turn / kPatterns.size() % 3) continue;
         const Distribution& distribution = kDistributions[turn % kDistributions.size()];
         const Matrix matrix(factors.weights, kSizes[i].rows, kSizes[i].columns, kPatterns[j],
                             distribution, turn);
-        const Prepared prepared = prepare(scalar, matrix.packed(), layout, 1);
+        const Prepared prepared = prepare(scalar, matrix.packed(), layout, Activations::float32, 1);
         const GuardedPanels panels(prepared);
         const Case what{factors.weights,
                         kPatterns[j].name,
                         {{{"rows", matrix.rows()}, {"columns", matrix.columns()}}}};
-        check_product(kernels[factors.product], {matrix, prepared, panels, factors, what}, turn,
-                      report);
+        check_product(kernel, {matrix, prepared, panels, factors, what}, turn, report);
       }
     }
   }
@@ -240,7 +239,8 @@ void check_linear(const Kernels& tested, Effort effort, Report& report) {
   for (const Dtype dtype : {Dtype::float32, Dtype::float16, Dtype::bfloat16, Dtype::int8}) {
     const Matrix matrix(dtype, rows, columns, uneven, normal, 1);
     for (std::size_t i = 0; i < kLayouts; ++i) {
-      const Prepared prepared = prepare(tested, matrix.packed(), static_cast<Layout>(i), 1);
+      const Prepared prepared =
+          prepare(tested, matrix.packed(), static_cast<Layout>(i), Activations::float32, 1);
       for (const Activations to : kActivations) {
         if (!takes(dtype, to)) continue;
         for (const std::size_t batch : batches) {

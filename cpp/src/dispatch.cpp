@@ -26,7 +26,8 @@ constexpr Kernels kAvx512 = {
     .apply_mask = &avx512::apply_mask,
     .count_bits = avx512::count_bits,
     .panels = {&avx512::panel_dense, &avx512::panel_bitmask, &avx512::panel_nm4,
-               &avx512::panel_nm16, &avx512::panel_blocks, &avx512::panel_index}};
+               &avx512::panel_nm16, &avx512::panel_blocks, &avx512::panel_index},
+    .dots = {}};
 #endif
 
 #ifdef PRUNEPACK_CPU_HAS_AVX512DOT
@@ -62,7 +63,8 @@ constexpr Kernels kTables[] = {
      .apply_mask = &avx2::apply_mask,
      .count_bits = avx2::count_bits,
      .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
-                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index}},
+                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index},
+     .dots = {}},
 #endif
 #ifdef PRUNEPACK_CPU_HAS_NEON
     {.isa = Isa::neon,
@@ -78,7 +80,8 @@ constexpr Kernels kTables[] = {
      .apply_mask = &neon::apply_mask,
      .count_bits = neon::count_bits,
      .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
-                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index}},
+                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index},
+     .dots = {}},
 #endif
     {.isa = Isa::scalar,
      .nm_mask = &scalar::nm_mask,
@@ -93,7 +96,8 @@ constexpr Kernels kTables[] = {
      .apply_mask = &scalar::apply_mask,
      .count_bits = scalar::count_bits,
      .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
-                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index}},
+                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index},
+     .dots = {}},
 };
 
 bool can_run(const Kernels& table) noexcept {
