@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <bit>
-#include <stdexcept>
-#include <string>
+#include <limits>
 
 namespace prunepack {
 namespace {
@@ -44,9 +43,9 @@ Costs costs_of(Isa isa, Dtype dtype, Activations activations) {
   }
 }
 
-double registers_of(const PanelSurvey& survey, const Prepared& matrix) {
+double registers_of(const Prepared& matrix) {
   const double elements =
-      static_cast<double>(survey.panel_count() * matrix.blocks) * kBlockColumns * kPanelRows;
+      static_cast<double>(matrix.panel_count() * matrix.blocks) * kBlockColumns * kPanelRows;
   return elements * static_cast<double>(width(matrix.dtype)) / 64;
 }
 
@@ -57,7 +56,7 @@ double registers_in(const PanelSurvey& survey, const Prepared& matrix) {
     case Layout::nm4:
     case Layout::nm16: {
       const std::size_t group = matrix.layout == Layout::nm4 ? 4 : 16;
-      return static_cast<double>(survey.panel_count() *
+      return static_cast<double>(matrix.panel_count() *
                                  nm_registers(matrix.blocks, group, parts, matrix.kept));
     }
     case Layout::blocks:
@@ -66,7 +65,7 @@ double registers_in(const PanelSurvey& survey, const Prepared& matrix) {
     case Layout::index:
       return static_cast<double>(survey.all().index_slots);
     default:
-      return registers_of(survey, matrix);
+      return registers_of(matrix);
   }
 }
 
@@ -89,8 +88,11 @@ double cost_of_register(Layout layout, const Costs& costs) {
 // at the same time, but not quite.
 double likely_time(const PanelSurvey& survey, const Prepared& matrix, const Costs& costs) {
   double bytes = 0;
-  for (std::size_t i = 0; i < survey.panel_count(); ++i) {
-    bytes += static_cast<double>(panel_bytes(survey.panel(i), matrix));
+  for (std::size_t stripe = 0; stripe < matrix.stripe_count(); ++stripe) {
+    for (std::size_t i = 0; i < matrix.panel_count(); ++i) {
+      bytes += static_cast<double>(
+          panel_bytes(survey.panel(stripe, i), matrix, matrix.stripe_blocks(stripe)));
+    }
   }
   const double reading = bytes / 64;
   const double computing = registers_in(survey, matrix) * cost_of_register(matrix.layout, costs);
@@ -102,21 +104,24 @@ std::size_t best_breadth(const PanelNeeds& all) {
   return kBreadths[std::min_element(slots.begin(), slots.end()) - slots.begin()];
 }
 
-// The layout with its parameters, or nothing if the matrix does not fit it.
-std::optional<LayoutChoice> fitting(Layout layout, const PanelNeeds& all, const Prepared& matrix) {
+// The layout with what it needs.
+LayoutChoice with_needs(Layout layout, const PanelNeeds& all) {
   switch (layout) {
     case Layout::nm4:
-      return LayoutChoice{layout, std::max<std::size_t>(all.in_4, 1), 1};
+      return {layout, std::max<std::size_t>(all.in_4, 1), 1};
     case Layout::nm16:
-      return LayoutChoice{layout, std::max<std::size_t>(all.in_16, 1), 1};
-    case Layout::blocks: {
-      const std::size_t breadth = best_breadth(all);
-      if (matrix.blocks * kBlockColumns / breadth > 65'536) return std::nullopt;
-      return LayoutChoice{layout, 0, breadth};
-    }
+      return {layout, std::max<std::size_t>(all.in_16, 1), 1};
+    case Layout::blocks:
+      return {layout, 0, best_breadth(all)};
     default:
-      return LayoutChoice{layout, 0, 1};
+      return {layout, 0, 1};
   }
+}
+
+// A slot of the index layout costs as much as four columns of a dense one where many rows of
+// activations are multiplied, and must not make that slower.
+bool too_many_slots(const PanelNeeds& all, const Prepared& matrix) {
+  return 4 * all.index_slots > matrix.panel_count() * matrix.blocks * kBlockColumns;
 }
 
 }  // namespace
@@ -125,25 +130,25 @@ std::size_t block_slots(const PanelNeeds& needs, std::size_t breadth) {
   return needs.block_slots[static_cast<std::size_t>(std::countr_zero(breadth))];
 }
 
-std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix) {
+std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix, std::size_t blocks) {
   const std::size_t bytes = width(matrix.dtype), parts = 4 / bytes;
   const auto stream = [&] {
     switch (matrix.layout) {
       case Layout::dense:
-        return matrix.blocks * kBlockColumns * kPanelRows * bytes;
+        return blocks * kBlockColumns * kPanelRows * bytes;
       case Layout::bitmask:
-        return matrix.blocks * kBlockMaskBytes + needs.elements * bytes;
+        return blocks * kBlockMaskBytes + needs.elements * bytes;
       case Layout::nm4:
-        return nm_registers(matrix.blocks, 4, parts, matrix.kept) *
+        return nm_registers(blocks, 4, parts, matrix.kept) *
                (position_bytes(parts, 2) + kRegisterBytes);
       case Layout::nm16:
-        return nm_registers(matrix.blocks, 16, parts, matrix.kept) *
+        return nm_registers(blocks, 16, parts, matrix.kept) *
                (position_bytes(parts, 4) + kRegisterBytes);
       case Layout::blocks:
         return kBandCountsBytes + block_slots(needs, matrix.breadth) / parts *
                                       (parts * sizeof(std::uint16_t) + kRegisterBytes);
       default:
-        return matrix.blocks / kChunkBlocks + needs.index_slots * sizeof(std::uint16_t) +
+        return blocks / kChunkBlocks + needs.index_slots * sizeof(std::uint16_t) +
                needs.elements * (1 + bytes);
     }
   };
@@ -152,29 +157,21 @@ std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix) {
 
 LayoutChoice choose_layout(const PanelSurvey& survey, const Prepared& matrix, Isa isa,
                            Activations activations, std::optional<Layout> wanted) {
-  if (wanted) {
-    const std::optional<LayoutChoice> choice = fitting(*wanted, survey.all(), matrix);
-    if (!choice) {
-      throw std::invalid_argument(
-          "layout 'blocks' takes at most 65536 tiles in a row, the matrix has " +
-          std::to_string(matrix.columns) + " columns");
-    }
-    return *choice;
-  }
-  LayoutChoice best{Layout::dense, 0, 1};
-  double least = -1;
+  if (wanted) return with_needs(*wanted, survey.all());
   const Costs costs = costs_of(isa, matrix.dtype, activations);
+  LayoutChoice best{};
+  double least = std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < kLayouts; ++i) {
-    const auto choice = fitting(static_cast<Layout>(i), survey.all(), matrix);
-    if (!choice) continue;
+    const LayoutChoice choice = with_needs(static_cast<Layout>(i), survey.all());
+    if (choice.layout == Layout::index && too_many_slots(survey.all(), matrix)) continue;
     Prepared candidate = matrix;
-    candidate.layout = choice->layout;
-    candidate.kept = choice->kept;
-    candidate.breadth = choice->breadth;
+    candidate.layout = choice.layout;
+    candidate.kept = choice.kept;
+    candidate.breadth = choice.breadth;
     const double time = likely_time(survey, candidate, costs);
-    if (least < 0 || time < least) {
+    if (time < least) {
       least = time;
-      best = *choice;
+      best = choice;
     }
   }
   return best;

@@ -15,13 +15,12 @@ struct LayoutChoice {
   std::size_t breadth;
 };
 
-// The layout that is likely to be the fastest, or `wanted` with what it needs. Throws
-// std::invalid_argument if the matrix does not fit `wanted`.
+// The layout that is likely to be the fastest, or `wanted` with what it needs.
 LayoutChoice choose_layout(const PanelSurvey& survey, const Prepared& matrix, Isa isa,
                            Activations activations, std::optional<Layout> wanted);
 
-// The bytes of a panel of `matrix`, a multiple of kPanelAlignment.
-std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix);
+// The bytes of a panel of `blocks` blocks of `matrix`, a multiple of kPanelAlignment.
+std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix, std::size_t blocks);
 
 std::size_t block_slots(const PanelNeeds& needs, std::size_t breadth);
 

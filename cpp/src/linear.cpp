@@ -101,7 +101,10 @@ class Arranged {
     }
   }
 
-  const void* batch(std::size_t first_row) const { return memory_.get() + first_row * row_bytes(); }
+  // The batch of `rows` rows from `first_row`, from a block on.
+  const void* batch(std::size_t first_row, std::size_t rows, std::size_t block) const {
+    return memory_.get() + first_row * row_bytes() + block * kBlockColumns * rows * element_bytes();
+  }
   float step(std::size_t row) const { return steps_[row]; }
 
  private:
@@ -170,6 +173,51 @@ void finish(const Prepared& matrix, const LinearArguments& arguments, const Arra
   }
 }
 
+// The sums of a piece of panels, over all stripes.
+class PieceSums {
+ public:
+  PieceSums(const Prepared& matrix, Product product, std::size_t begin, std::size_t end)
+      : integers_(product == Product::int8_int8), begin_(begin) {
+    if (matrix.stripe_count() > 1) totals_ = Scratch<float>((end - begin) * kSums);
+  }
+
+  float* of_kernel() { return sums_; }
+
+  // Adds what the kernel has summed up for a panel; returns the sums so far.
+  const float* add(std::size_t panel, std::size_t stripe, std::size_t batch) {
+    if (totals_.get() == nullptr) return sums_;
+    float* const totals = totals_.get() + (panel - begin_) * kSums;
+    const std::size_t count = batch * kPanelRows;
+    if (stripe == 0) {
+      std::memcpy(totals, sums_, count * sizeof(float));
+    } else if (integers_) {
+      add_to<std::int32_t>(totals, count);
+    } else {
+      add_to<float>(totals, count);
+    }
+    return totals;
+  }
+
+ private:
+  static constexpr std::size_t kSums = kMostBatch * kPanelRows;
+
+  template <class Number>
+  void add_to(void* totals, std::size_t count) const {
+    for (std::size_t i = 0; i < count; ++i) {
+      Number total, sum;
+      std::memcpy(&total, static_cast<const Number*>(totals) + i, sizeof total);
+      std::memcpy(&sum, sums_ + i, sizeof sum);
+      total += sum;
+      std::memcpy(static_cast<Number*>(totals) + i, &total, sizeof total);
+    }
+  }
+
+  bool integers_;
+  std::size_t begin_;
+  Scratch<float> totals_;
+  alignas(kPanelAlignment) float sums_[kSums];
+};
+
 // How many pieces the panels are cut into: enough to keep the threads equally busy, and, where
 // several batches pass over them, small enough for the caches.
 std::size_t pieces_of(const Prepared& matrix, std::size_t batch, unsigned threads) {
@@ -180,9 +228,9 @@ std::size_t pieces_of(const Prepared& matrix, std::size_t batch, unsigned thread
 // The first panel of a piece: pieces have about equal bytes.
 std::size_t first_panel(const Prepared& matrix, std::size_t piece, std::size_t pieces) {
   if (piece == pieces) return matrix.panel_count();
-  const std::size_t at = matrix.nbytes() / pieces * piece;
-  const auto found = std::lower_bound(matrix.offsets.begin(), matrix.offsets.end() - 1, at);
-  return static_cast<std::size_t>(found - matrix.offsets.begin());
+  const std::size_t at = matrix.work.back() / pieces * piece;
+  const auto found = std::lower_bound(matrix.work.begin(), matrix.work.end() - 1, at);
+  return static_cast<std::size_t>(found - matrix.work.begin());
 }
 
 }  // namespace
@@ -198,13 +246,21 @@ void linear(const Kernels& kernels, const Prepared& matrix, const LinearArgument
   parallel_for(pieces, useful, [&](std::size_t piece) {
     const std::size_t begin = first_panel(matrix, piece, pieces);
     const std::size_t end = first_panel(matrix, piece + 1, pieces);
-    alignas(kPanelAlignment) float sums[kMostBatch * kPanelRows];
+    if (begin == end) return;
+    PieceSums sums(matrix, product, begin, end);
     for (std::size_t first = 0; first < arguments.batch; first += kMostBatch) {
       const std::size_t rows = std::min(kMostBatch, arguments.batch - first);
-      const PanelShape shape{matrix.blocks, matrix.kept, matrix.breadth, padded_batch(rows)};
-      for (std::size_t panel = begin; panel < end; ++panel) {
-        kernel(shape, matrix.panels.get() + matrix.offsets[panel], x.batch(first), sums);
-        finish(matrix, arguments, x, product, panel, first, rows, sums);
+      for (std::size_t stripe = 0; stripe < matrix.stripe_count(); ++stripe) {
+        const PanelShape shape{matrix.stripe_blocks(stripe), matrix.kept, matrix.breadth,
+                               padded_batch(rows)};
+        const void* activations = x.batch(first, shape.batch, matrix.stripes[stripe]);
+        const std::size_t* offsets = matrix.offsets.data() + stripe * matrix.panel_count();
+        for (std::size_t panel = begin; panel < end; ++panel) {
+          kernel(shape, matrix.panels.get() + offsets[panel], activations, sums.of_kernel());
+          const float* all = sums.add(panel, stripe, shape.batch);
+          if (stripe + 1 < matrix.stripe_count()) continue;
+          finish(matrix, arguments, x, product, panel, first, rows, all);
+        }
       }
     }
   });

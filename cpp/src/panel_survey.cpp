@@ -29,10 +29,11 @@ std::size_t groups_with_bits(std::uint64_t word, std::size_t breadth) {
   return ones(word & firsts[std::countr_zero(breadth)]);
 }
 
-PanelNeeds needs_of(const PanelMask& mask, std::size_t parts) {
+// What the words from `first` to `last` of the masks need.
+PanelNeeds needs_of(const PanelMask& mask, std::size_t first, std::size_t last, std::size_t parts) {
   PanelNeeds needs;
   std::array<std::array<std::size_t, kPanelRows>, std::size(kBreadths)> slots{};  // of each band
-  for (std::size_t i = 0; i < mask.words(); ++i) {
+  for (std::size_t i = first; i < last; ++i) {
     std::size_t fullest = 0;
     std::array<std::uint64_t, kPanelRows> words;
     for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
@@ -67,12 +68,16 @@ void PanelNeeds::operator+=(const PanelNeeds& other) {
   for (std::size_t k = 0; k < block_slots.size(); ++k) block_slots[k] += other.block_slots[k];
 }
 
-PanelSurvey::PanelSurvey(const PackedMatrix& matrix, std::size_t blocks, unsigned threads)
-    : panels_((matrix.rows + kPanelRows - 1) / kPanelRows) {
-  parallel_for(panels_.size(), threads, [&](std::size_t i) {
-    PanelMask mask(matrix, blocks);
+PanelSurvey::PanelSurvey(const PackedMatrix& matrix, const Prepared& prepared, unsigned threads)
+    : panel_count_(prepared.panel_count()), panels_(panel_count_ * prepared.stripe_count()) {
+  parallel_for(panel_count_, threads, [&](std::size_t i) {
+    PanelMask mask(matrix, prepared.blocks);
     mask.read(i);
-    panels_[i] = needs_of(mask, 4 / width(matrix.dtype));
+    for (std::size_t stripe = 0; stripe < prepared.stripe_count(); ++stripe) {
+      panels_[stripe * panel_count_ + i] =
+          needs_of(mask, prepared.stripes[stripe] / kChunkBlocks,
+                   prepared.stripes[stripe + 1] / kChunkBlocks, 4 / width(matrix.dtype));
+    }
   });
   for (const PanelNeeds& panel : panels_) all_ += panel;
 }

@@ -23,13 +23,15 @@ struct PanelNeeds {
 
 class PanelSurvey {
  public:
-  PanelSurvey(const PackedMatrix& matrix, std::size_t blocks, unsigned threads);
+  PanelSurvey(const PackedMatrix& matrix, const Prepared& prepared, unsigned threads);
 
-  const PanelNeeds& panel(std::size_t i) const { return panels_[i]; }
+  const PanelNeeds& panel(std::size_t stripe, std::size_t i) const {
+    return panels_[stripe * panel_count_ + i];
+  }
   const PanelNeeds& all() const { return all_; }
-  std::size_t panel_count() const { return panels_.size(); }
 
  private:
+  std::size_t panel_count_;
   std::vector<PanelNeeds> panels_;
   PanelNeeds all_;
 };

@@ -17,6 +17,7 @@ struct PanelSource {
   const PanelMask& mask;
   const PanelElements<Bits>& elements;
   const Prepared& matrix;
+  std::size_t first_block, blocks;  // the stripe
 
   static constexpr std::size_t kParts = 4 / sizeof(Bits);
   static constexpr std::size_t kRegister = kPanelRows * kParts;  // elements
@@ -24,8 +25,17 @@ struct PanelSource {
   std::size_t element(std::size_t lane, std::size_t part) const {
     return element_of(matrix.dtype == Dtype::float16, kParts, lane, part);
   }
+  // Columns and chunks are those of the stripe.
+  std::size_t columns() const { return blocks * kBlockColumns; }
+  std::size_t chunks() const { return blocks / kChunkBlocks; }
+  std::uint64_t kept_of_chunk(std::size_t lane, std::size_t chunk) const {
+    return mask.word(lane, first_block / kChunkBlocks + chunk);
+  }
   bool kept(std::size_t lane, std::size_t column) const {
-    return mask.word(lane, column / 64) >> column % 64 & 1;
+    return kept_of_chunk(lane, column / 64) >> column % 64 & 1;
+  }
+  Bits at(std::size_t lane, std::size_t column) const {
+    return elements.at(lane, first_block * kBlockColumns + column);
   }
 };
 
@@ -53,11 +63,11 @@ struct PanelRegister {
 template <class Bits>
 void write_dense(const PanelSource<Bits>& from, PanelStream out) {
   constexpr std::size_t parts = PanelSource<Bits>::kParts;
-  for (std::size_t first = 0; first < from.matrix.blocks * kBlockColumns; first += parts) {
+  for (std::size_t first = 0; first < from.columns(); first += parts) {
     PanelRegister<Bits> cells;
     for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
       for (std::size_t part = 0; part < parts; ++part) {
-        cells.elements[from.element(lane, part)] = from.elements.at(lane, first + part);
+        cells.elements[from.element(lane, part)] = from.at(lane, first + part);
       }
     }
     out.put(cells);
@@ -68,7 +78,7 @@ template <class Bits>
 void write_bitmask(const PanelSource<Bits>& from, PanelStream out) {
   constexpr std::size_t parts = PanelSource<Bits>::kParts;
   constexpr std::size_t elements = PanelSource<Bits>::kRegister;
-  for (std::size_t block = 0; block < from.matrix.blocks; ++block) {
+  for (std::size_t block = 0; block < from.blocks; ++block) {
     std::uint8_t* mask = out.skip(kBlockMaskBytes);
     for (std::size_t s = 0; s < kBlockColumns / parts; ++s, mask += elements / 8) {
       const std::size_t first = block * kBlockColumns + s * parts;
@@ -78,7 +88,7 @@ void write_bitmask(const PanelSource<Bits>& from, PanelStream out) {
         for (std::size_t part = 0; part < parts; ++part) {
           const std::size_t e = from.element(lane, part);
           kept[e] = from.kept(lane, first + part);
-          cells.elements[e] = from.elements.at(lane, first + part);
+          cells.elements[e] = from.at(lane, first + part);
         }
       }
       for (std::size_t e = 0; e < elements; ++e) {
@@ -96,7 +106,7 @@ void write_nm(const PanelSource<Bits>& from, PanelStream out) {
   constexpr std::size_t step = position_bytes(parts, bits) + kRegisterBytes;
   const std::size_t most = from.matrix.kept;
   std::uint8_t* registers = out.skip(0);
-  for (std::size_t first = 0; first < from.matrix.blocks * kBlockColumns;
+  for (std::size_t first = 0; first < from.columns();
        first += parts * group, registers += most * step) {
     for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
       for (std::size_t part = 0; part < parts; ++part) {
@@ -107,7 +117,7 @@ void write_nm(const PanelSource<Bits>& from, PanelStream out) {
           const PositionPlace place = position_place(parts, bits, lane, part);
           std::uint8_t& byte = positions[place.byte];
           byte = static_cast<std::uint8_t>(byte | position << place.shift);
-          const Bits element = from.elements.at(lane, column);
+          const Bits element = from.at(lane, column);
           std::memcpy(
               positions + position_bytes(parts, bits) + from.element(lane, part) * sizeof element,
               &element, sizeof element);
@@ -135,7 +145,7 @@ void write_blocks(const PanelSource<Bits>& from, PanelStream out) {
   for (std::size_t band = 0; band < breadth; ++band) {
     const std::size_t first_row = band * band_rows;
     std::vector<std::uint16_t> tiles;
-    for (std::size_t tile = 0; tile < from.matrix.blocks * kBlockColumns / breadth; ++tile) {
+    for (std::size_t tile = 0; tile < from.columns() / breadth; ++tile) {
       if (!is_empty(from, first_row, tile)) tiles.push_back(static_cast<std::uint16_t>(tile));
     }
     counts.put(static_cast<std::uint32_t>(round_up(tiles.size(), parts)));
@@ -148,7 +158,7 @@ void write_blocks(const PanelSource<Bits>& from, PanelStream out) {
         columns.put(tiles[slot + part]);
         for (std::size_t i = 0; i < kPanelRows; ++i) {
           cells.elements[from.element(i, part)] =
-              from.elements.at(first_row + i / breadth, tile * breadth + i % breadth);
+              from.at(first_row + i / breadth, tile * breadth + i % breadth);
         }
       }
       out.put(cells);
@@ -158,11 +168,11 @@ void write_blocks(const PanelSource<Bits>& from, PanelStream out) {
 
 template <class Bits>
 void write_index(const PanelSource<Bits>& from, PanelStream out) {
-  for (std::size_t chunk = 0; chunk < from.mask.words(); ++chunk) {
+  for (std::size_t chunk = 0; chunk < from.chunks(); ++chunk) {
     std::uint64_t left[kPanelRows];
     std::size_t slots = 0;
     for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
-      left[lane] = from.mask.word(lane, chunk);
+      left[lane] = from.kept_of_chunk(lane, chunk);
       slots = std::max(slots, static_cast<std::size_t>(std::popcount(left[lane])));
     }
     out.put(static_cast<std::uint8_t>(slots));
@@ -176,7 +186,7 @@ void write_index(const PanelSource<Bits>& from, PanelStream out) {
         const auto column = static_cast<std::size_t>(std::countr_zero(left[lane]));
         rows = static_cast<std::uint16_t>(rows | 1u << lane);
         columns[count] = static_cast<std::uint8_t>(column);
-        elements[count++] = from.elements.at(lane, chunk * 64 + column);
+        elements[count++] = from.at(lane, chunk * 64 + column);
         left[lane] &= left[lane] - 1;
       }
       out.put(rows);

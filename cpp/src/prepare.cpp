@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <new>
+#include <numeric>
 #include <stdexcept>
 
 #include "layout_choice.h"
@@ -49,18 +50,23 @@ void write_panel(const PanelSource<Bits>& from, PanelStream out) {
 }
 
 template <class Bits>
-void write_panels(const Kernels& kernels, const PackedMatrix& matrix, const PanelSurvey& survey,
-                  const Prepared& prepared, std::uint8_t* panels, unsigned threads) {
+void write_panels(const Kernels& kernels, const PackedMatrix& matrix, const Prepared& prepared,
+                  std::uint8_t* panels, unsigned threads) {
   const std::vector<std::size_t> offsets = row_offsets(kernels, matrix);
-  const std::size_t tasks = std::min<std::size_t>(survey.panel_count(), 4 * threads);
+  const std::size_t panel_count = prepared.panel_count();
+  const std::size_t tasks = std::min<std::size_t>(panel_count, 4 * threads);
   parallel_for(tasks, threads, [&](std::size_t task) {
     PanelMask mask(matrix, prepared.blocks);
     PanelElements<Bits> elements(kernels, matrix, prepared.blocks);
-    const std::size_t end = survey.panel_count() * (task + 1) / tasks;
-    for (std::size_t i = survey.panel_count() * task / tasks; i < end; ++i) {
+    const std::size_t end = panel_count * (task + 1) / tasks;
+    for (std::size_t i = panel_count * task / tasks; i < end; ++i) {
       mask.read(i);
       elements.read(i, offsets);
-      write_panel<Bits>({mask, elements, prepared}, PanelStream(panels + prepared.offsets[i]));
+      for (std::size_t stripe = 0; stripe < prepared.stripe_count(); ++stripe) {
+        write_panel<Bits>(
+            {mask, elements, prepared, prepared.stripes[stripe], prepared.stripe_blocks(stripe)},
+            PanelStream(panels + prepared.offsets[stripe * panel_count + i]));
+      }
     }
   });
 }
@@ -73,6 +79,31 @@ std::vector<std::int32_t> row_sums(const Kernels& kernels, const PackedMatrix& m
     for (std::size_t i = offsets[row]; i < offsets[row + 1]; ++i) sums[row] += values[i];
   }
   return sums;
+}
+
+// Equal stripes of whole chunks, whose float32 activations leave room in an L1 cache of 32 KiB.
+std::vector<std::size_t> stripes_of(std::size_t blocks) {
+  constexpr std::size_t most_chunks = 96;
+  const std::size_t chunks = blocks / kChunkBlocks;
+  const std::size_t stripes = std::max<std::size_t>((chunks + most_chunks - 1) / most_chunks, 1);
+  std::vector<std::size_t> firsts;
+  for (std::size_t i = 0; i <= stripes; ++i) firsts.push_back(chunks * i / stripes * kChunkBlocks);
+  return firsts;
+}
+
+// Where each panel goes, and how much work comes before it.
+void place_panels(const PanelSurvey& survey, Prepared& prepared) {
+  prepared.offsets = {0};
+  prepared.work.assign(prepared.panel_count() + 1, 0);
+  for (std::size_t stripe = 0; stripe < prepared.stripe_count(); ++stripe) {
+    for (std::size_t i = 0; i < prepared.panel_count(); ++i) {
+      const std::size_t bytes =
+          panel_bytes(survey.panel(stripe, i), prepared, prepared.stripe_blocks(stripe));
+      prepared.offsets.push_back(prepared.offsets.back() + bytes);
+      prepared.work[i + 1] += bytes;
+    }
+  }
+  std::partial_sum(prepared.work.begin(), prepared.work.end(), prepared.work.begin());
 }
 
 bool has_kernels(Dtype dtype) {
@@ -93,23 +124,21 @@ Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::option
   prepared.columns = matrix.columns;
   prepared.blocks = round_up(matrix.columns, kChunkBlocks * kBlockColumns) / kBlockColumns;
 
-  const PanelSurvey survey(matrix, prepared.blocks, threads);
+  prepared.stripes = stripes_of(prepared.blocks);
+  const PanelSurvey survey(matrix, prepared, threads);
   const LayoutChoice choice = choose_layout(survey, prepared, kernels.isa, activations, wanted);
   prepared.layout = choice.layout;
   prepared.kept = choice.kept;
   prepared.breadth = choice.breadth;
-  prepared.offsets.push_back(0);
-  for (std::size_t i = 0; i < survey.panel_count(); ++i) {
-    prepared.offsets.push_back(prepared.offsets.back() + panel_bytes(survey.panel(i), prepared));
-  }
+  place_panels(survey, prepared);
 
   const std::shared_ptr<std::uint8_t> panels = zeroed(prepared.nbytes());
   if (width(matrix.dtype) == 4) {
-    write_panels<std::uint32_t>(kernels, matrix, survey, prepared, panels.get(), threads);
+    write_panels<std::uint32_t>(kernels, matrix, prepared, panels.get(), threads);
   } else if (width(matrix.dtype) == 2) {
-    write_panels<std::uint16_t>(kernels, matrix, survey, prepared, panels.get(), threads);
+    write_panels<std::uint16_t>(kernels, matrix, prepared, panels.get(), threads);
   } else {
-    write_panels<std::uint8_t>(kernels, matrix, survey, prepared, panels.get(), threads);
+    write_panels<std::uint8_t>(kernels, matrix, prepared, panels.get(), threads);
     prepared.row_sums = row_sums(kernels, matrix);
   }
   prepared.panels = panels;

@@ -21,7 +21,8 @@ struct PackedMatrix {
   std::size_t columns;
 };
 
-// A matrix in panels, for any ISA.
+// A matrix in panels, for any ISA. A wide matrix is cut into stripes of columns with panels of
+// their own, so that the activations of a stripe stay in a core's L1 cache.
 struct Prepared {
   Layout layout;
   Dtype dtype;
@@ -30,11 +31,15 @@ struct Prepared {
   std::size_t blocks;                // of columns
   std::size_t kept;                  // nm4 and nm16: of each group
   std::size_t breadth;               // blocks: columns of a tile
-  std::vector<std::size_t> offsets;  // where each panel begins, and the end
+  std::vector<std::size_t> stripes;  // the first block of each stripe of columns, and the end
+  std::vector<std::size_t> offsets;  // where each panel begins, stripe after stripe, and the end
+  std::vector<std::size_t> work;     // the bytes of all panels of the rows before a panel's
   std::shared_ptr<const std::uint8_t> panels;
   std::vector<std::int32_t> row_sums;  // of int8 weights
 
-  std::size_t panel_count() const { return offsets.size() - 1; }
+  std::size_t panel_count() const { return (rows + kPanelRows - 1) / kPanelRows; }  // of a stripe
+  std::size_t stripe_count() const { return stripes.size() - 1; }
+  std::size_t stripe_blocks(std::size_t i) const { return stripes[i + 1] - stripes[i]; }
   std::size_t nbytes() const { return offsets.back(); }
 };
 
