@@ -6,15 +6,24 @@
 namespace prunepack::avx512 {
 namespace {
 
-// The activations at `positions` in the group of columns that begins at x.
+// Picks the activations at `positions` in the group of columns that begins at `column` of its
+// block: from all of the block, since that needs no instruction to broadcast a group of four.
 template <std::size_t group>
-__m512 pick(const float* x, __m512i positions) noexcept {
-  if constexpr (group == 4) {
-    return _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(x)), positions);
-  } else {
-    return _mm512_permutexvar_ps(positions, _mm512_loadu_ps(x));
+class Pick {
+ public:
+  Pick(__m512i positions, std::size_t column) noexcept
+      : in_block_(group == kBlockColumns ? positions
+                                         : _mm512_ternarylogic_epi32(  // (a & b) | c
+                                               positions, _mm512_set1_epi32(group - 1),
+                                               _mm512_set1_epi32(static_cast<int>(column)), 0xea)) {
   }
-}
+  __m512 from(const float* block) const noexcept {
+    return _mm512_permutexvar_ps(in_block_, _mm512_loadu_ps(block));
+  }
+
+ private:
+  __m512i in_block_;
+};
 
 // Adds the parts from p on of a register that belongs to the `parts` groups from `first`, counted
 // in a chunk of four blocks that begins at x. Groups take the chains in turn.
@@ -26,12 +35,12 @@ PRUNEPACK_INLINE void add_parts(__m512i cells, __m512i positions, std::size_t fi
     const __m512i of_part =
         p == 0 ? positions : _mm512_srli_epi32(positions, 32 / Weights::kParts * p);
     const std::size_t column = (first + p) * group;
-    const float* const from =
-        x + column / kBlockColumns * batch * kBlockColumns + column % kBlockColumns;
+    const Pick<group> pick(of_part, column % kBlockColumns);
+    const float* const block = x + column / kBlockColumns * batch * kBlockColumns;
 #pragma GCC unroll 16
     for (std::size_t b = 0; b < batch; ++b) {
       __m512& sum = sums.of[(first + p) % Sums<batch>::kChains][b];
-      sum = _mm512_fmadd_ps(weights, pick<group>(from + b * kBlockColumns, of_part), sum);
+      sum = _mm512_fmadd_ps(weights, pick.from(block + b * kBlockColumns), sum);
     }
     add_parts<Weights, group, p + 1>(cells, positions, first, x, sums);
   }
