@@ -52,5 +52,6 @@ std::vector<const Kernels*> usable_tables();
 
 void add_kernels();
 void add_operations();
+void add_products();
 
 }  // namespace prunepack::bench

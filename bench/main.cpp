@@ -71,6 +71,7 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
   prunepack::bench::add_kernels();
   prunepack::bench::add_operations();
+  prunepack::bench::add_products();
   prunepack::bench::Table table;
   benchmark::RunSpecifiedBenchmarks(own_format ? &table : nullptr);
   benchmark::Shutdown();

@@ -10,12 +10,15 @@ set(PRUNEPACK_FEATURES_scalar "")
 set(PRUNEPACK_FEATURES_avx2 avx2 bmi bmi2 fma f16c popcnt lzcnt)
 set(PRUNEPACK_FEATURES_avx512 ${PRUNEPACK_FEATURES_avx2} avx512f avx512bw avx512dq avx512vl
                               avx512vbmi avx512vbmi2)
+# What only some CPUs with AVX-512 have: dot products of bfloat16 and of int8. It is no ISA to choose,
+# but a row of its own for avx512 in dispatch.cpp.
+set(PRUNEPACK_FEATURES_avx512dot ${PRUNEPACK_FEATURES_avx512} avx512bf16 avx512vnni)
 set(PRUNEPACK_TESTED_BY_CPUID f16c lzcnt)
 set(PRUNEPACK_FEATURES_neon "") # mandatory in AArch64
 
 set(PRUNEPACK_ISAS scalar)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  list(APPEND PRUNEPACK_ISAS avx2 avx512)
+  list(APPEND PRUNEPACK_ISAS avx2 avx512 avx512dot)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   list(APPEND PRUNEPACK_ISAS neon)
 endif()
@@ -23,6 +26,7 @@ endif()
 # GCC 12 warns inside its own avx512fintrin.h.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(PRUNEPACK_QUIET_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
+  set(PRUNEPACK_QUIET_avx512dot ${PRUNEPACK_QUIET_avx512})
 endif()
 
 function(prunepack_add_kernels target)

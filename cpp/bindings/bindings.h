@@ -44,5 +44,6 @@ void bind_masks(py::module_& module);
 void bind_pack(py::module_& module);
 void bind_describe(py::module_& module);
 void bind_dlpack(py::module_& module);
+void bind_linear(py::module_& module);
 
 }  // namespace prunepack

@@ -1,4 +1,4 @@
-// The two halves of the check. Each prints a line for every family.
+// The parts of the check. Each prints a line for every family.
 #pragma once
 
 #include "prunepack/kernels.h"
@@ -14,5 +14,8 @@ void check_kernels(const Kernels& tested, Effort effort, Report& report);
 
 // Whole-tensor operations with `tested` on 1, 2 and 5 threads, against scalar on one.
 void check_tensors(const Kernels& tested, Effort effort, Report& report);
+
+// Every panel product against sums in float64, and linear() on 2 and 5 threads against one.
+void check_panels(const Kernels& tested, Effort effort, Report& report);
 
 }  // namespace prunepack::check

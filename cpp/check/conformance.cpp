@@ -1,4 +1,5 @@
-// prunepack_check: every kernel this CPU can run gives the same bytes as the scalar one.
+// prunepack_check: every kernel this CPU can run gives the same bytes as the scalar one, and panel
+// products the right sums.
 //
 //   prunepack_check [--quick] [ISA ...]   compare these, or all; exit 1 if one differs
 //   prunepack_check --chosen              print the ISA that kernels() takes here
@@ -63,6 +64,7 @@ int run(int argc, char** argv) {
   for (const Kernels* table : options.tables) {
     check_kernels(*table, options.effort, report);
     check_tensors(*table, options.effort, report);
+    check_panels(*table, options.effort, report);
   }
   std::printf("%zu passed, %zu failed\n", report.passed(), report.failed());
   return report.failed() > 0;

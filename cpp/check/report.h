@@ -37,7 +37,7 @@ class Report {
     if (fault == nullptr && same()) {
       ++passed_;
     } else {
-      fail(what, fault != nullptr ? fault : "differs from scalar");
+      fail(what, fault != nullptr ? fault : "differs");
     }
   }
 

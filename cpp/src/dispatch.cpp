@@ -11,22 +11,44 @@
 namespace prunepack {
 namespace {
 
+#ifdef PRUNEPACK_CPU_HAS_AVX512
+constexpr Kernels kAvx512 = {
+    .isa = Isa::avx512,
+    .nm_mask = &avx512::nm_mask,
+    .above_mask = &avx512::above_mask,
+    .tied_mask = &avx512::tied_mask,
+    .bracket_mask = &avx512::bracket_mask,
+    .key_histogram = &avx512::key_histogram,
+    .tile_norms = &avx2::tile_norms,
+    .column_norms = &avx2::column_norms,
+    .compress = &avx512::compress,
+    .expand = &avx512::expand,
+    .expand_stream = &avx512::expand_stream,
+    .apply_mask = &avx512::apply_mask,
+    .count_bits = avx512::count_bits,
+    .panels = {&avx512::panel_dense, &avx512::panel_bitmask, &avx512::panel_nm4,
+               &avx512::panel_nm16, &avx512::panel_blocks, &avx512::panel_index},
+    .dots = {}};
+#endif
+
+#ifdef PRUNEPACK_CPU_HAS_AVX512DOT
+constexpr Kernels kAvx512WithDots = [] {
+  Kernels kernels = kAvx512;
+  kernels.dots[static_cast<std::size_t>(Layout::dense)] = &avx512dot::panel_dense;
+  kernels.dots[static_cast<std::size_t>(Layout::bitmask)] = &avx512dot::panel_bitmask;
+  kernels.dots[static_cast<std::size_t>(Layout::nm4)] = &avx512dot::panel_nm4;
+  kernels.dots[static_cast<std::size_t>(Layout::nm16)] = &avx512dot::panel_nm16;
+  return kernels;
+}();
+#endif
+
 // Best first.
 constexpr Kernels kTables[] = {
+#ifdef PRUNEPACK_CPU_HAS_AVX512DOT
+    kAvx512WithDots,
+#endif
 #ifdef PRUNEPACK_CPU_HAS_AVX512
-    {.isa = Isa::avx512,
-     .nm_mask = &avx512::nm_mask,
-     .above_mask = &avx512::above_mask,
-     .tied_mask = &avx512::tied_mask,
-     .bracket_mask = &avx512::bracket_mask,
-     .key_histogram = &avx512::key_histogram,
-     .tile_norms = &avx2::tile_norms,
-     .column_norms = &avx2::column_norms,
-     .compress = &avx512::compress,
-     .expand = &avx512::expand,
-     .expand_stream = &avx512::expand_stream,
-     .apply_mask = &avx512::apply_mask,
-     .count_bits = avx512::count_bits},
+    kAvx512,
 #endif
 #ifdef PRUNEPACK_CPU_HAS_AVX2
     {.isa = Isa::avx2,
@@ -41,7 +63,10 @@ constexpr Kernels kTables[] = {
      .expand = &avx2::expand,
      .expand_stream = &avx2::expand,
      .apply_mask = &avx2::apply_mask,
-     .count_bits = avx2::count_bits},
+     .count_bits = avx2::count_bits,
+     .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
+                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index},
+     .dots = {}},
 #endif
 #ifdef PRUNEPACK_CPU_HAS_NEON
     {.isa = Isa::neon,
@@ -56,7 +81,10 @@ constexpr Kernels kTables[] = {
      .expand = &neon::expand,
      .expand_stream = &neon::expand,
      .apply_mask = &neon::apply_mask,
-     .count_bits = neon::count_bits},
+     .count_bits = neon::count_bits,
+     .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
+                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index},
+     .dots = {}},
 #endif
     {.isa = Isa::scalar,
      .nm_mask = &scalar::nm_mask,
@@ -70,15 +98,24 @@ constexpr Kernels kTables[] = {
      .expand = &scalar::expand,
      .expand_stream = &scalar::expand,
      .apply_mask = &scalar::apply_mask,
-     .count_bits = scalar::count_bits},
+     .count_bits = scalar::count_bits,
+     .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
+                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index},
+     .dots = {}},
 };
+
+bool can_run(const Kernels& table) noexcept {
+  const bool has_dots = table.dots[0] != nullptr;
+  return cpu_has(table.isa) && (!has_dots || cpu_has_avx512_dots());
+}
 
 // The table called `wanted`, or the best one if it is empty.
 const Kernels& choose(std::string_view wanted) {
   std::string usable;
   for (const Kernels& table : kTables) {
-    if (!cpu_has(table.isa)) continue;
+    if (!can_run(table)) continue;
     if (wanted.empty() || wanted == name(table.isa)) return table;
+    if (usable.ends_with(name(table.isa))) continue;  // another row of the same ISA
     usable += usable.empty() ? "" : ", ";
     usable += name(table.isa);
   }
@@ -88,9 +125,15 @@ const Kernels& choose(std::string_view wanted) {
 
 }  // namespace
 
+PanelProduct panel_product(const Kernels& kernels, Layout layout, Product product) noexcept {
+  const auto i = static_cast<std::size_t>(layout);
+  if (const PanelProduct kernel = (*kernels.panels[i])[product]) return kernel;
+  return kernels.dots[i] != nullptr ? (*kernels.dots[i])[product] : nullptr;
+}
+
 const Kernels* kernels_for(Isa isa) noexcept {
   for (const Kernels& table : kTables) {
-    if (table.isa == isa && cpu_has(isa)) return &table;
+    if (table.isa == isa && can_run(table)) return &table;
   }
   return nullptr;
 }

@@ -62,4 +62,12 @@ bool cpu_has(Isa isa) noexcept {
   }
 }
 
+bool cpu_has_avx512_dots() noexcept {
+#ifdef PRUNEPACK_CPU_HAS_AVX512DOT
+  return PRUNEPACK_CPU_HAS_AVX512DOT;
+#else
+  return false;
+#endif
+}
+
 }  // namespace prunepack

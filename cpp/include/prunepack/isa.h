@@ -15,4 +15,7 @@ const char* name(Isa isa) noexcept;
 // True if this CPU and this operating system can run code built for `isa`.
 bool cpu_has(Isa isa) noexcept;
 
+// True if it can also run what was built for AVX-512 with dot products of bfloat16 and of int8.
+bool cpu_has_avx512_dots() noexcept;
+
 }  // namespace prunepack

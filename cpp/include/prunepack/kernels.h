@@ -20,6 +20,7 @@
 
 #include "prunepack/dtype.h"
 #include "prunepack/isa.h"
+#include "prunepack/panels.h"
 
 namespace prunepack {
 
@@ -111,7 +112,12 @@ struct Kernels {
   const PerDtype<ExpandStream>* expand_stream;
   const PerDtype<ApplyMask>* apply_mask;
   CountBits count_bits;
+  const PanelProducts* panels[kLayouts];  // in the order of Layout
+  const PanelProducts* dots[kLayouts];    // the same for what panels does not have; or nullptr
 };
+
+// The kernel for `product`, or nullptr if this table has nothing better than float32 activations.
+PanelProduct panel_product(const Kernels& kernels, Layout layout, Product product) noexcept;
 
 // The table for `isa`, or nullptr if it was not built or this CPU cannot run it.
 const Kernels* kernels_for(Isa isa) noexcept;

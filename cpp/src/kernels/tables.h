@@ -20,6 +20,12 @@
   extern const PerDtype<Expand> expand;                                         \
   extern const PerDtype<ExpandStream> expand_stream;                            \
   extern const PerDtype<ApplyMask> apply_mask;                                  \
+  extern const PanelProducts panel_dense;                                       \
+  extern const PanelProducts panel_bitmask;                                     \
+  extern const PanelProducts panel_nm4;                                         \
+  extern const PanelProducts panel_nm16;                                        \
+  extern const PanelProducts panel_blocks;                                      \
+  extern const PanelProducts panel_index;                                       \
   std::size_t count_bits(const std::uint8_t* mask, std::size_t bytes) noexcept; \
   }
 PRUNEPACK_DECLARE(scalar)
@@ -27,3 +33,10 @@ PRUNEPACK_DECLARE(neon)
 PRUNEPACK_DECLARE(avx2)
 PRUNEPACK_DECLARE(avx512)
 #undef PRUNEPACK_DECLARE
+
+namespace prunepack::avx512dot {
+extern const PanelProducts panel_dense;
+extern const PanelProducts panel_bitmask;
+extern const PanelProducts panel_nm4;
+extern const PanelProducts panel_nm16;
+}  // namespace prunepack::avx512dot

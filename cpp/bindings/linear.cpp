@@ -1,0 +1,91 @@
+// Linear layers: prunepack/linear.h for Python.
+#include "prunepack/linear.h"
+
+#include <pybind11/native_enum.h>
+
+#include "bindings.h"
+
+namespace prunepack {
+namespace {
+
+using Floats = py::array_t<float, py::array::c_style>;
+
+constexpr const char* kLayoutNames[kLayouts] = {"dense", "bitmask", "nm4",
+                                                "nm16",  "blocks",  "index"};
+
+std::optional<Layout> layout_called(const std::optional<std::string>& wanted) {
+  if (!wanted) return std::nullopt;
+  for (std::size_t i = 0; i < kLayouts; ++i) {
+    if (*wanted == kLayoutNames[i]) return static_cast<Layout>(i);
+  }
+  throw py::value_error("there is no layout '" + *wanted + "'");
+}
+
+Prepared bound_prepare(const Bytes& mask, const py::array& values, Dtype dtype, std::size_t rows,
+                       std::size_t columns, const std::optional<std::string>& layout,
+                       Activations activations, unsigned threads,
+                       const std::optional<std::string>& isa) {
+  checked_count(rows, columns);
+  const std::uint8_t* bits = checked_mask(mask, rows, columns);
+  const auto kept = static_cast<std::size_t>(values.size());
+  const void* in = readable(values, kept, width(dtype), "values");
+  const Kernels& kernels = table(isa);
+  if (kernels.count_bits(bits, rows * row_bytes(columns)) != kept) {
+    throw py::value_error("the mask must have as many bits set as there are values");
+  }
+  const std::optional<Layout> wanted = layout_called(layout);
+  checked_threads(threads);
+  const py::gil_scoped_release unlocked;
+  return prepare(kernels, {bits, in, dtype, rows, columns}, wanted, activations, threads);
+}
+
+const float* optional_floats(const std::optional<Floats>& array, std::size_t count,
+                             const char* argument) {
+  if (!array) return nullptr;
+  return static_cast<const float*>(readable(*array, count, sizeof(float), argument));
+}
+
+void bound_linear(const Prepared& matrix, const Floats& x, Activations activations,
+                  const std::optional<Floats>& scales, const std::optional<Floats>& bias,
+                  Floats out, unsigned threads, const std::optional<std::string>& isa) {
+  if (x.ndim() != 2 || static_cast<std::size_t>(x.shape(1)) != matrix.columns) {
+    throw py::value_error("x must be 2-D with as many columns as the matrix");
+  }
+  const auto batch = static_cast<std::size_t>(x.shape(0));
+  const LinearArguments arguments{
+      .x = static_cast<const float*>(readable(x, batch * matrix.columns, sizeof(float), "x")),
+      .batch = batch,
+      .activations = activations,
+      .scales = optional_floats(scales, matrix.rows, "scales"),
+      .bias = optional_floats(bias, matrix.rows, "bias"),
+      .y = static_cast<float*>(writable(out, batch * matrix.rows, sizeof(float), "out"))};
+  const Kernels& kernels = table(isa);
+  checked_threads(threads);
+  const py::gil_scoped_release unlocked;
+  linear(kernels, matrix, arguments, threads);
+}
+
+}  // namespace
+
+void bind_linear(py::module_& module) {
+  py::native_enum<Activations>(module, "Activations", "enum.Enum")
+      .value("float32", Activations::float32)
+      .value("bfloat16", Activations::bfloat16)
+      .value("int8", Activations::int8)
+      .finalize();
+  py::class_<Prepared>(module, "Prepared")
+      .def_property_readonly(
+          "layout",
+          [](const Prepared& self) { return kLayoutNames[static_cast<std::size_t>(self.layout)]; })
+      .def_readonly("kept", &Prepared::kept)
+      .def_readonly("breadth", &Prepared::breadth)
+      .def_property_readonly("nbytes", &Prepared::nbytes);
+  module.def("prepare", &bound_prepare, "mask"_a.noconvert(), "values"_a, "dtype"_a, "rows"_a,
+             "columns"_a, "layout"_a.none(true), py::kw_only(),
+             "activations"_a = Activations::float32, "threads"_a, "isa"_a = py::none());
+  module.def("linear", &bound_linear, "matrix"_a, "x"_a.noconvert(), "activations"_a,
+             "scales"_a.noconvert().none(true), "bias"_a.noconvert().none(true),
+             "out"_a.noconvert(), py::kw_only(), "threads"_a, "isa"_a = py::none());
+}
+
+}  // namespace prunepack

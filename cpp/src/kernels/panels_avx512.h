@@ -1,0 +1,156 @@
+// What the AVX-512 panel kernels share: the parts of registers, and sums for a batch.
+// In an unnamed namespace; key.h says why.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "avx512.h"
+#include "prunepack/panels.h"
+
+// Sums stay in registers only where every step is part of the loop.
+#define PRUNEPACK_INLINE [[gnu::always_inline]] inline
+
+namespace prunepack::avx512 {
+namespace {
+
+// Weights of each dtype: part<p>(register) is part p of all lanes, as float32.
+struct Float32Weights {
+  using Bits = std::uint32_t;
+  static constexpr std::size_t kParts = 1;
+  template <std::size_t p>
+  static __m512 part(__m512i cells) noexcept {
+    return _mm512_castsi512_ps(cells);
+  }
+};
+
+struct Float16Weights {
+  using Bits = std::uint16_t;
+  static constexpr std::size_t kParts = 2;
+  template <std::size_t p>
+  static __m512 part(__m512i halves) noexcept {
+    return _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, p));
+  }
+};
+
+struct Bfloat16Weights {
+  using Bits = std::uint16_t;
+  static constexpr std::size_t kParts = 2;
+  template <std::size_t p>
+  static __m512 part(__m512i cells) noexcept {
+    return _mm512_castsi512_ps(p == 0 ? _mm512_slli_epi32(cells, 16)
+                                      : _mm512_and_si512(cells, _mm512_set1_epi32(-0x10000)));
+  }
+};
+
+// A byte b, put under the exponent of 2^23, is the float32 2^23 + b. With its sign bit turned, b is
+// 128 more than the weight, and a subtraction leaves the weight, exactly.
+struct Int8Weights {
+  using Bits = std::uint8_t;
+  static constexpr std::size_t kParts = 4;
+  template <std::size_t p>
+  static __m512 part(__m512i cells) noexcept {
+    const __m512i place = _mm512_set4_epi32(12 + p, 8 + p, 4 + p, p);  // of lowest bytes
+    const __m512i turned = _mm512_xor_si512(cells, _mm512_set1_epi8(-128));
+    const __m512i under =
+        _mm512_mask_shuffle_epi8(_mm512_set1_epi32(0x4b000000), 0x1111111111111111, turned, place);
+    return _mm512_sub_ps(_mm512_castsi512_ps(under), _mm512_set1_ps(0x1.0001p23f));
+  }
+};
+
+// Sums for `batch` rows of activations. A multiply-add takes four cycles, so that a small batch has
+// several sums for each row, taken in turn.
+template <std::size_t batch>
+struct Sums {
+  static constexpr std::size_t kChains = batch >= 4 ? 1 : 4 / batch;
+  __m512 of[kChains][batch];
+
+  void clear() noexcept {
+#pragma GCC unroll 4
+    for (std::size_t chain = 0; chain < kChains; ++chain) {
+#pragma GCC unroll 16
+      for (std::size_t b = 0; b < batch; ++b) of[chain][b] = _mm512_setzero_ps();
+    }
+  }
+
+  __m512 row(std::size_t b) const noexcept {
+    if constexpr (kChains == 4) {
+      return _mm512_add_ps(_mm512_add_ps(of[0][b], of[1][b]), _mm512_add_ps(of[2][b], of[3][b]));
+    } else if constexpr (kChains == 2) {
+      return _mm512_add_ps(of[0][b], of[1][b]);
+    } else {
+      return of[0][b];
+    }
+  }
+
+  void store(void* sums) const noexcept {
+#pragma GCC unroll 16
+    for (std::size_t b = 0; b < batch; ++b) {
+      _mm512_storeu_ps(static_cast<float*>(sums) + b * kPanelRows, row(b));
+    }
+  }
+};
+
+// A number that a template can take from an argument.
+template <std::size_t number>
+struct Constant {
+  static constexpr std::size_t value = number;
+};
+
+// Calls run with the batch as a Constant.
+template <class Run>
+void for_batch(std::size_t batch, const Run& run) noexcept {
+  switch (batch) {
+    case 1:
+      return run(Constant<1>{});
+    case 2:
+      return run(Constant<2>{});
+    case 4:
+      return run(Constant<4>{});
+    case 8:
+      return run(Constant<8>{});
+    default:
+      return run(Constant<16>{});
+  }
+}
+
+// A mask from memory: moving it from a general register is slow, and what GCC 12 would do.
+template <class Mask>
+Mask mask_at(const std::uint8_t* mask) noexcept {
+  struct [[gnu::packed, gnu::may_alias]] Unaligned {
+    Mask bits;
+  };
+  const auto& from = *reinterpret_cast<const Unaligned*>(mask);
+  Mask k;
+  if constexpr (sizeof(Mask) == 2) asm("kmovw %1, %0" : "=k"(k) : "m"(from));
+  if constexpr (sizeof(Mask) == 4) asm("kmovd %1, %0" : "=k"(k) : "m"(from));
+  if constexpr (sizeof(Mask) == 8) asm("kmovq %1, %0" : "=k"(k) : "m"(from));
+  return k;
+}
+
+// Lines of 64 bytes to fetch into the caches ahead of a stream that the processor does not see as
+// one: its steps depend on the masks.
+constexpr std::size_t kFetchAhead = 2048;
+
+template <std::size_t lines>
+void fetch_ahead(const void* stream) noexcept {
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < lines; ++i) {
+    _mm_prefetch(static_cast<const char*>(stream) + kFetchAhead + 64 * i, _MM_HINT_T0);
+  }
+}
+
+}  // namespace
+}  // namespace prunepack::avx512
+
+// The products of a layout with float32 activations, and none of the others.
+#define PRUNEPACK_FLOAT_PRODUCTS(function)                                           \
+  {                                                                                  \
+    {                                                                                \
+      function<Float32Weights>, function<Float16Weights>, function<Bfloat16Weights>, \
+          function<Int8Weights>, nullptr, nullptr                                    \
+    }                                                                                \
+  }

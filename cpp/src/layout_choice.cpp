@@ -1,0 +1,180 @@
+#include "layout_choice.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+namespace prunepack {
+namespace {
+
+// What computing with a register of 64 bytes costs, in the time that it takes to read 64 bytes
+// from memory. Above 1 a layout is bound by what the processor has to do.
+struct Costs {
+  double dense, bitmask, nm, blocks;
+  double index;  // of a slot
+};
+
+// Measured on Zen 4 (GCC 12), one row of activations.
+Costs costs_of_avx512(Dtype dtype, Activations activations) {
+  switch (dtype) {
+    case Dtype::float16:
+      return {0.6, 0.85, 0.8, 0.7, 0.85};
+    case Dtype::bfloat16:
+      if (activations == Activations::bfloat16) return {0.4, 0.53, 0.4, 0.55, 0.85};
+      return {0.45, 0.6, 0.6, 0.55, 0.85};
+    case Dtype::int8:
+      if (activations == Activations::int8) return {0.4, 0.56, 0.45, 1.1, 0.85};
+      return {1.1, 1.3, 1.2, 1.1, 0.85};
+    default:
+      return {0.3, 0.4, 0.35, 0.35, 0.85};
+  }
+}
+
+Costs costs_of(Isa isa, Dtype dtype, Activations activations) {
+  switch (isa) {
+    case Isa::avx512:
+      return costs_of_avx512(dtype, activations);
+    case Isa::avx2:
+      return {0.4, 1.2, 0.6, 0.45, 2};
+    case Isa::neon:
+      return {0.5, 2, 0.8, 0.6, 3};
+    default:
+      return {8, 10, 10, 9, 12};
+  }
+}
+
+double registers_of(const Prepared& matrix) {
+  const double elements =
+      static_cast<double>(matrix.panel_count() * matrix.blocks) * kBlockColumns * kPanelRows;
+  return elements * static_cast<double>(width(matrix.dtype)) / 64;
+}
+
+// The registers that a layout computes with.
+double registers_in(const PanelSurvey& survey, const Prepared& matrix) {
+  const std::size_t parts = 4 / width(matrix.dtype);
+  switch (matrix.layout) {
+    case Layout::nm4:
+    case Layout::nm16: {
+      const std::size_t group = matrix.layout == Layout::nm4 ? 4 : 16;
+      return static_cast<double>(matrix.panel_count() *
+                                 nm_registers(matrix.blocks, group, parts, matrix.kept));
+    }
+    case Layout::blocks:
+      return static_cast<double>(block_slots(survey.all(), matrix.breadth)) /
+             static_cast<double>(parts);
+    case Layout::index:
+      return static_cast<double>(survey.all().index_slots);
+    default:
+      return registers_of(matrix);
+  }
+}
+
+double cost_of_register(Layout layout, const Costs& costs) {
+  switch (layout) {
+    case Layout::dense:
+      return costs.dense;
+    case Layout::bitmask:
+      return costs.bitmask;
+    case Layout::blocks:
+      return costs.blocks;
+    case Layout::index:
+      return costs.index;
+    default:
+      return costs.nm;
+  }
+}
+
+// The time a product is likely to take, in that of reading 64 bytes: reading and computing go on
+// at the same time, but not quite.
+double likely_time(const PanelSurvey& survey, const Prepared& matrix, const Costs& costs) {
+  double bytes = 0;
+  for (std::size_t stripe = 0; stripe < matrix.stripe_count(); ++stripe) {
+    for (std::size_t i = 0; i < matrix.panel_count(); ++i) {
+      bytes += static_cast<double>(
+          panel_bytes(survey.panel(stripe, i), matrix, matrix.stripe_blocks(stripe)));
+    }
+  }
+  const double reading = bytes / 64;
+  const double computing = registers_in(survey, matrix) * cost_of_register(matrix.layout, costs);
+  return std::max(reading, computing) + std::min(reading, computing) / 8;
+}
+
+std::size_t best_breadth(const PanelNeeds& all) {
+  const auto& slots = all.block_slots;
+  return kBreadths[std::min_element(slots.begin(), slots.end()) - slots.begin()];
+}
+
+// The layout with what it needs.
+LayoutChoice with_needs(Layout layout, const PanelNeeds& all) {
+  switch (layout) {
+    case Layout::nm4:
+      return {layout, std::max<std::size_t>(all.in_4, 1), 1};
+    case Layout::nm16:
+      return {layout, std::max<std::size_t>(all.in_16, 1), 1};
+    case Layout::blocks:
+      return {layout, 0, best_breadth(all)};
+    default:
+      return {layout, 0, 1};
+  }
+}
+
+// A slot of the index layout costs as much as four columns of a dense one where many rows of
+// activations are multiplied, and must not make that slower.
+bool too_many_slots(const PanelNeeds& all, const Prepared& matrix) {
+  return 4 * all.index_slots > matrix.panel_count() * matrix.blocks * kBlockColumns;
+}
+
+}  // namespace
+
+std::size_t block_slots(const PanelNeeds& needs, std::size_t breadth) {
+  return needs.block_slots[static_cast<std::size_t>(std::countr_zero(breadth))];
+}
+
+std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix, std::size_t blocks) {
+  const std::size_t bytes = width(matrix.dtype), parts = 4 / bytes;
+  const auto stream = [&] {
+    switch (matrix.layout) {
+      case Layout::dense:
+        return blocks * kBlockColumns * kPanelRows * bytes;
+      case Layout::bitmask:
+        return blocks * kBlockMaskBytes + needs.elements * bytes;
+      case Layout::nm4:
+        return nm_registers(blocks, 4, parts, matrix.kept) *
+               (position_bytes(parts, 2) + kRegisterBytes);
+      case Layout::nm16:
+        return nm_registers(blocks, 16, parts, matrix.kept) *
+               (position_bytes(parts, 4) + kRegisterBytes);
+      case Layout::blocks:
+        return kBandCountsBytes + block_slots(needs, matrix.breadth) / parts *
+                                      (parts * sizeof(std::uint16_t) + kRegisterBytes);
+      default:
+        return blocks / kChunkBlocks + needs.index_slots * sizeof(std::uint16_t) +
+               needs.elements * (1 + bytes);
+    }
+  };
+  return round_up(stream(), kPanelAlignment);
+}
+
+LayoutChoice choose_layout(const PanelSurvey& survey, const Prepared& matrix, Isa isa,
+                           Activations activations, std::optional<Layout> wanted) {
+  if (wanted) return with_needs(*wanted, survey.all());
+  const Costs costs = costs_of(isa, matrix.dtype, activations);
+  LayoutChoice best{};
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < kLayouts; ++i) {
+    const LayoutChoice choice = with_needs(static_cast<Layout>(i), survey.all());
+    if (choice.layout == Layout::index && too_many_slots(survey.all(), matrix)) continue;
+    Prepared candidate = matrix;
+    candidate.layout = choice.layout;
+    candidate.kept = choice.kept;
+    candidate.breadth = choice.breadth;
+    const double time = likely_time(survey, candidate, costs);
+    if (time < least) {
+      least = time;
+      best = choice;
+    }
+  }
+  return best;
+}
+
+}  // namespace prunepack
