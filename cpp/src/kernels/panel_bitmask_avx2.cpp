@@ -208,7 +208,7 @@ void bitmask(const PanelShape& shape, const std::uint8_t* panel, const void* x,
   if constexpr (Eight<Weights>::kKinds <= 4) {
     if (shape.batch == 2) return few_rows_by_bytes<Weights, 2>(shape, panel, rows, out);
   }
-  product_of<Registers, Weights>(shape, panel, x, sums);
+  in_sweeps<Columns<Registers>, Weights>(shape, panel, x, sums);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ class Registers {
 
 template <class Weights>
 void dense(const PanelShape& shape, const std::uint8_t* panel, const void* x, void* sums) noexcept {
-  product_of<Registers, Weights>(shape, panel, x, sums);
+  in_sweeps<Columns<Registers>, Weights>(shape, panel, x, sums);
 }
 
 }  // namespace
