@@ -64,8 +64,8 @@ constexpr Kernels kTables[] = {
      .expand_stream = &avx2::expand,
      .apply_mask = &avx2::apply_mask,
      .count_bits = avx2::count_bits,
-     .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
-                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index},
+     .panels = {&avx2::panel_dense, &avx2::panel_bitmask, &avx2::panel_nm4,
+                &avx2::panel_nm16, &avx2::panel_blocks, &avx2::panel_index},
      .dots = {}},
 #endif
 #ifdef PRUNEPACK_CPU_HAS_NEON
@@ -82,8 +82,8 @@ constexpr Kernels kTables[] = {
      .expand_stream = &neon::expand,
      .apply_mask = &neon::apply_mask,
      .count_bits = neon::count_bits,
-     .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
-                &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index},
+     .panels = {&neon::panel_dense, &neon::panel_bitmask, &neon::panel_nm4,
+                &neon::panel_nm16, &neon::panel_blocks, &neon::panel_index},
      .dots = {}},
 #endif
     {.isa = Isa::scalar,

@@ -81,8 +81,8 @@ struct PanelShape {
 //
 // Sums are float32, or int32 for int8_int8. The order in which a float32 sum is added up depends
 // on the ISA, the layout and the batch alone. bfloat16_bfloat16 may add two products at once and
-// take subnormal numbers for zeros. Where activations are not finite, pruned weights may turn
-// sums into NaN, as zeros do in a dense product, or may not.
+// take subnormal numbers for zeros; int8_float32 may overflow from 2^100 on. Where activations are
+// not finite, pruned weights may turn sums into NaN, as zeros do in a dense product, or may not.
 using PanelProduct = void (*)(const PanelShape& shape, const std::uint8_t* panel, const void* x,
                               void* sums) noexcept;
 
