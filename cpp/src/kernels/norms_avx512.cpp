@@ -83,8 +83,8 @@ template <Dtype dtype, Norm norm>
   return _mm512_mask_mov_pd(sums, is_nan, _mm512_set1_pd(from_bits(kNan)));
 }
 
-// Some columns side by side.
-template <Dtype dtype, Norm norm, std::size_t kRuns>
+// Some columns side by side. `kSize` is the size of the tiles where it is known, else 0.
+template <Dtype dtype, Norm norm, std::size_t kRuns, std::size_t kSize>
 struct Strip {
   static constexpr std::size_t kColumns = kRuns * kRun;
 
@@ -102,14 +102,21 @@ struct Strip {
     Lanes sums;
 #pragma GCC unroll 4
     for (std::size_t r = 0; r < kRuns; ++r) sums.runs[r] = _mm512_setzero_pd();
-    for (std::size_t e = lane; e < size; e += step) {
+    if constexpr (kSize != 0) {
 #pragma GCC unroll 4
-      for (std::size_t r = 0; r < kRuns; ++r) {
-        const __m512d x = numbers_at<dtype>(top + e * stride + r * kRun * kBytes<dtype>);
-        sums.runs[r] = with_number<dtype, norm>(sums.runs[r], x);
-      }
+      for (std::size_t e = lane; e < kSize; e += step) add_row(e, sums);
+    } else {
+      for (std::size_t e = lane; e < size; e += step) add_row(e, sums);
     }
     return sums;
+  }
+
+  [[gnu::always_inline]] void add_row(std::size_t row, Lanes& sums) const noexcept {
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < kRuns; ++r) {
+      const __m512d x = numbers_at<dtype>(top + row * stride + r * kRun * kBytes<dtype>);
+      sums.runs[r] = with_number<dtype, norm>(sums.runs[r], x);
+    }
   }
 
   // Lane `first` with all those folded into it that are a multiple of `distance` away, of `lanes`.
@@ -140,12 +147,12 @@ struct Strip {
 };
 
 // `lanes` that are not empty; 1 where they do not matter.
-template <Dtype dtype, Norm norm, std::size_t lanes>
+template <Dtype dtype, Norm norm, std::size_t lanes, std::size_t kSize = 0>
 void column_norms_by(const std::uint8_t* weights, std::size_t stride, std::size_t size,
                      std::size_t columns, double* norms) noexcept {
   constexpr std::size_t bytes = kBytes<dtype>;
-  using Wide = Strip<dtype, norm, bytes == 1 || bytes == 2 ? 4 : bytes == 4 ? 2 : 1>;
-  using Narrow = Strip<dtype, norm, 1>;
+  using Wide = Strip<dtype, norm, bytes == 1 || bytes == 2 ? 4 : bytes == 4 ? 2 : 1, kSize>;
+  using Narrow = Strip<dtype, norm, 1, kSize>;
   std::size_t c = 0;
   for (; c + Wide::kColumns <= columns; c += Wide::kColumns) {
     Wide{weights + c * bytes, stride * bytes, size}.template put<lanes>(norms + c);
@@ -177,6 +184,8 @@ void column_norms_in(const std::uint8_t* weights, std::size_t stride, std::size_
   if constexpr (norm == Norm::max) {
     return column_norms_by<dtype, norm, 1>(weights, stride, size, columns, norms);
   }
+  if (size == 4) return column_norms_by<dtype, norm, 4, 4>(weights, stride, size, columns, norms);
+  if (size == 16) return column_norms_by<dtype, norm, 8, 16>(weights, stride, size, columns, norms);
   if (size <= 4) return column_norms_by<dtype, norm, 4>(weights, stride, size, columns, norms);
   column_norms_by<dtype, norm, 8>(weights, stride, size, columns, norms);
 }
