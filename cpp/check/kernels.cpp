@@ -132,6 +132,8 @@ std::set<std::size_t> group_counts(std::size_t m, bool quick) {
     const std::size_t most = groups <= 2 ? kMostElements : quick ? 300 : 700;
     if (groups * m <= most) all.insert(groups);
   }
+  // Where kernels learn from the groups before.
+  if (m > 32 && m <= 256) all.insert(150);
   return all;
 }
 
