@@ -371,7 +371,10 @@ class Searched {
               .template keys<E>();
       std::uint64_t tied = where(run, [&](__m512i x) { return Width::equal(x, keys); });
       tied &= first_bits(count);
-      for (; cut.pruned_ties > 0 && tied != 0; --cut.pruned_ties) tied &= tied - 1;
+      const std::size_t ties = popcount(tied);
+      const std::size_t pruned = ties < cut.pruned_ties ? ties : cut.pruned_ties;
+      tied &= ~_pdep_u64(first_bits(pruned), tied);  // the lowest of the bits that are set
+      cut.pruned_ties -= pruned;
       const std::uint64_t above = where(run, [&](__m512i x) { return Width::above(x, keys); });
       out.append(above | tied, count);
     }
@@ -396,10 +399,7 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
       case 32:
         return Sorted<E, 32>::mask(weights, groups, n, mask);
       case 64:
-        if constexpr (sizeof(typename E::Bits) != 2) {
-          return Sorted<E, 64>::mask(weights, groups, n, mask);
-        }
-        break;
+        return Sorted<E, 64>::mask(weights, groups, n, mask);
       default:
         break;
     }

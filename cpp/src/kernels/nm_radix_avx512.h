@@ -132,6 +132,7 @@ class ByRadix {
 
  private:
   using Width = LanesOf<Bits>;
+  // As many groups as the registers hold, so that one is worked on while another is waited for.
   static constexpr std::size_t kAtOnce = 4 / kWords;
   static constexpr int kKeyBits =
       E::kMaxKey == static_cast<Bits>(~Bits{0}) ? E::kBits : E::kBits - 1;
