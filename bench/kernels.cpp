@@ -90,18 +90,6 @@ Problem above_problem(Dtype dtype, std::size_t count) {
           {mask, kept}};
 }
 
-Problem tied_problem(Dtype dtype, std::size_t count) {
-  const SharedBuffer weights = make_weights(dtype, count), above = mask_room(count),
-                     tied = mask_room(count), counts = room(sizeof(Above));
-  const std::uint64_t key = key_at(dtype, *weights, 0.5);
-  return {[=](const Kernels& kernels, unsigned) {
-            keep(counts, (*kernels.tied_mask)[dtype](weights->data(), count, key, above->data(),
-                                                     tied->data()));
-          },
-          weights,
-          {above, tied, counts}};
-}
-
 // The finest bins that cover all keys; the counts begin at zero every time.
 Problem histogram_problem(Dtype dtype, std::size_t count) {
   const std::size_t key_bits = 8 * width(dtype),
@@ -246,7 +234,6 @@ void add_kernels() {
                [=](Dtype dtype, Size count) { return nm_problem(dtype, count, nm[0], nm[1]); });
   }
   add_family("above_mask", address_of(&Kernels::above_mask), Reference::read, above_problem);
-  add_family("tied_mask", address_of(&Kernels::tied_mask), Reference::read, tied_problem);
   add_family("bracket_mask", address_of(&Kernels::bracket_mask), Reference::read, bracket_problem);
   add_family("key_histogram", address_of(&Kernels::key_histogram), Reference::read,
              histogram_problem);

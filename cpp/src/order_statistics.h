@@ -2,66 +2,73 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "prunepack/kernels.h"
+
 namespace prunepack {
 
-// Counts the keys in bins once; a rank is then looked for in its bin alone.
+// A rank is searched by counting what is above a key, as fast as the kernels do that.
 template <class Bits>
 class OrderStatistics {
  public:
   using Lists = std::vector<std::span<const Bits>>;
 
-  // All keys are from `low` to `high`.
-  OrderStatistics(Lists lists, Bits low, Bits high)
-      : lists_(std::move(lists)), low_(low), shift_(shift_for(static_cast<Bits>(high - low))) {
-    // Four counts of every bin, by turns: neighbours are often equal, and would wait for each
-    // other.
-    std::array<std::array<std::uint32_t, kBins>, 4> counts{};
-    for (const auto list : lists_) {
-      for (std::size_t i = 0; i < list.size(); ++i) ++counts[i % 4][bin_of(list[i])];
-    }
-    for (std::size_t bin = 0; bin < kBins; ++bin) {
-      bins_[bin] = std::size_t{counts[0][bin]} + counts[1][bin] + counts[2][bin] + counts[3][bin];
-    }
+  OrderStatistics(const Kernels& kernels, Dtype dtype, Lists lists)
+      : above_mask_((*kernels.above_mask)[dtype]), lists_(std::move(lists)) {
+    for (const auto list : lists_) count_ += list.size();
   }
 
-  // The key that `rank` others come before, smallest first.
-  Bits key_of_rank(std::size_t rank) const {
-    std::size_t bin = 0;
-    for (; rank >= bins_[bin]; ++bin) rank -= bins_[bin];
-    if (shift_ == 0) return static_cast<Bits>(low_ + bin);
-    std::vector<Bits> keys;
-    keys.reserve(bins_[bin]);
-    for (const auto list : lists_) {
-      std::copy_if(list.begin(), list.end(), std::back_inserter(keys),
-                   [&](Bits key) { return bin_of(key) == bin; });
+  std::size_t count() const { return count_; }
+
+  std::size_t count_above(std::uint64_t key) const {
+    std::size_t above = 0;
+    for (const auto list : lists_) above += count_above(list, key);
+    return above;
+  }
+  std::size_t count_above(std::span<const Bits> list, std::uint64_t key) const {
+    std::uint8_t mask[kBlock / 8];
+    std::size_t above = 0;
+    for (std::size_t i = 0; i < list.size(); i += kBlock) {
+      above += above_mask_(list.data() + i, std::min(kBlock, list.size() - i), key, mask);
     }
-    const auto nth = keys.begin() + static_cast<std::ptrdiff_t>(rank);
-    std::nth_element(keys.begin(), nth, keys.end());
-    return *nth;
+    return above;
+  }
+
+  // The key that `rank` others come before, smallest first. It is from `low` to `high`.
+  std::uint64_t key_of_rank(std::size_t rank, std::uint64_t low, std::uint64_t high) const {
+    const std::size_t after = count_ - rank;  // more than that are above every key below `low`
+    std::size_t above_low = count_, above_high = 0;
+    for (unsigned step = 0; low < high; ++step) {
+      const std::uint64_t span = high - low;
+      std::uint64_t key = low + span / 2;
+      if (step % 2 == 1) {  // in proportion, every other time
+        const double part = static_cast<double>(above_low - after) + 0.5;
+        const double along = part / static_cast<double>(above_low - above_high + 1);
+        key =
+            low + std::min(static_cast<std::uint64_t>(along * static_cast<double>(span)), span - 1);
+      }
+      const std::size_t above = count_above(key);
+      if (above < after) {
+        high = key;
+        above_high = above;
+      } else {
+        low = key + 1;
+        above_low = above;
+      }
+    }
+    return low;
   }
 
  private:
-  static constexpr int kBinBits = 10;
-  static constexpr std::size_t kBins = std::size_t{1} << kBinBits;
+  static constexpr std::size_t kBlock = 4096;
 
-  static int shift_for(Bits span) {
-    return std::max(static_cast<int>(std::bit_width(span)) - kBinBits, 0);
-  }
-  std::size_t bin_of(Bits key) const {
-    return static_cast<std::size_t>(static_cast<Bits>(key - low_) >> shift_);
-  }
-
+  AboveMask above_mask_;
   Lists lists_;
-  Bits low_;
-  int shift_;
-  std::array<std::size_t, kBins> bins_{};
+  std::size_t count_ = 0;
 };
 
 }  // namespace prunepack

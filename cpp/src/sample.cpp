@@ -1,26 +1,34 @@
+// A sample is taken twice: a few weights from everywhere say roughly where the cut is; then, of
+// many more, only those around it are looked at.
 #include "sample.h"
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <span>
+#include <utility>
 #include <vector>
 
+#include "candidates.h"
 #include "kernels/key.h"
 #include "order_statistics.h"
+#include "prunepack/masks.h"
 
 namespace prunepack {
 namespace {
-
-// One run of neighbours from each of as many equal stretches. Neighbours share a cache line, so
-// they cost one miss together.
-constexpr std::size_t kRuns = 4096, kRunBytes = 32;
 
 // The half width of the range, in standard errors of the estimated rank. It misses about one
 // selection in a thousand, which then costs another pass; wider ranges cost all selections more.
 constexpr double kStandardErrors = 3.3;
 
-// A key with at least this part of the sample is tried alone: copying all its weights to a list
+// A key with at least this part of the sample is not listed with others: copying all its weights
 // would cost more than another pass.
-constexpr double kManyTies = 1.0 / 16;
+constexpr double kCommon = 1.0 / 16;
+
+// A range has many ties if there are this many standard errors of them at each key: what is looked
+// through around the estimated place of the cut is then small.
+constexpr double kErrorsPerKey = 4;
+constexpr std::uint64_t kMostCommonKeys = 8;
 
 // SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
 class Random {
@@ -38,83 +46,203 @@ class Random {
   std::uint64_t state_;
 };
 
+// One run of neighbours from each of as many equal stretches of the population.
+struct Runs {
+  std::size_t count, length;
+};
+
+// Neighbours share a cache line, so they cost one miss together.
+constexpr std::size_t kShortRuns = 1024, kShortRunBytes = 32;
+
+// The second sample is a part of the population, but no more than is worth while, and no more than
+// probably has so many keys to list.
+constexpr std::size_t kPart = 16, kLongRuns = 1024, kLeastLongRun = 128, kLongestRun = 1024;
+constexpr double kMostListed = 64 * 1024;
+
+// `part` of which are listed.
+Runs long_runs(std::size_t population, double part) {
+  const std::size_t length =
+      std::clamp(population / (kPart * kLongRuns), kLeastLongRun, kLongestRun);
+  const double most = kMostListed / (part * static_cast<double>(length));
+  const std::size_t count = std::min(population / (kPart * length), kLongRuns);
+  return {std::min(count, static_cast<std::size_t>(most)), length};
+}
+
+// Starts to fetch what will be read soon: to the processor, runs are in no order.
+void prefetch(const void* from, std::size_t bytes) {
+  constexpr std::size_t kLine = 64;
+  for (std::size_t i = 0; i < bytes; i += kLine) {
+    __builtin_prefetch(static_cast<const std::uint8_t*>(from) + i);
+  }
+}
+
+// The weights of some runs: those with keys in a range are listed, those above are counted.
 template <class E>
 class Sample {
  public:
   using Bits = typename E::Bits;
 
-  Sample(const Population& population, unsigned attempt) : keys_(kRuns * kRun) {
+  Sample(const Kernels& kernels, const Population& population, Runs runs, KeyRange range,
+         unsigned attempt)
+      : runs_(runs),
+        range_(range),
+        population_(population.count()),
+        listed_(runs.count * runs.length + kSlackBytes) {
+    const std::size_t stretch = population_ / runs.count;
+    const BracketMask bracket = (*kernels.bracket_mask)[population.dtype()];
     Random random(attempt);
-    const std::size_t stretch = population.count() / kRuns;
-    Bits computed[kRun];
-    for (std::size_t run = 0; run < kRuns; ++run) {
-      const std::size_t first = run * stretch + random.below(stretch - kRun + 1);
-      const auto* from = static_cast<const Bits*>(population.read(first, kRun, computed));
-      for (std::size_t i = 0; i < kRun; ++i) keys_[run * kRun + i] = E::key(from[i]);
+    Scratch<Bits> computed(runs.length);
+    Scratch<std::uint8_t> mask(row_bytes(runs.length));
+    Scratch<std::uint16_t> positions(runs.length + kSlackBytes);
+    const auto start = [&](std::size_t run) {
+      return run * stretch + random.below(stretch - runs.length + 1);
+    };
+    std::size_t next = start(0), listed = 0;
+    for (std::size_t run = 0; run < runs.count; ++run) {
+      const std::size_t first = std::exchange(next, run + 1 < runs.count ? start(run + 1) : 0);
+      if (population.is_stored()) {
+        prefetch(population.read(next, runs.length, nullptr), runs.length * sizeof(Bits));
+      }
+      const Above found =
+          bracket(population.read(first, runs.length, computed.get()), runs.length, range.low,
+                  range.high, mask.get(), listed_.get() + listed, positions.get());
+      listed += found.tied;
+      ends_.push_back(listed);
+      above_.push_back(found.above);
+      all_above_ += found.above;
     }
+    ranked_.emplace(kernels, population.dtype(), typename OrderStatistics<Bits>::Lists{keys()});
   }
 
-  Guess range(double part_pruned, KeyRange possible, unsigned attempt) const {
-    const double size = static_cast<double>(keys_.size()), rank = part_pruned * size;
-    const OrderStatistics<Bits> sample({std::span<const Bits>(keys_)}, 0, E::kMaxKey);
-    const Bits centre =
-        sample.key_of_rank(std::min(static_cast<std::size_t>(rank), keys_.size() - 1));
-    if (inside(centre, possible) && has_many_ties(centre)) {
-      return guess({centre, centre});
-    }
+  // The part of the sample whose keys are in a range.
+  double part_in(KeyRange range) const { return static_cast<double>(count_inside(range)) / size(); }
 
-    const double half = (kStandardErrors + attempt) * standard_error(centre) * size + 2;
-    KeyRange range{0, E::kMaxKey};
-    if (rank - half > 0) range.low = sample.key_of_rank(static_cast<std::size_t>(rank - half));
-    if (rank + half < size) range.high = sample.key_of_rank(static_cast<std::size_t>(rank + half));
-    if (range.low < range.high && has_many_ties(range.low)) ++range.low;
-    if (range.low < range.high && has_many_ties(range.high)) --range.high;
-    return guess({std::clamp(range.low, possible.low, possible.high),
-                  std::clamp(range.high, possible.low, possible.high)});
+  // The keys among which that of rank `part` of all weights is almost certainly, if it is possible.
+  KeyRange likely_range(double part, KeyRange possible, unsigned attempt) const {
+    return place(part, possible, attempt).range;
+  }
+
+  Guess guess(double part, KeyRange possible, unsigned attempt) const {
+    const Place place = this->place(part, possible, attempt);
+    const KeyRange range = place.range;
+    KeyRange listed = range;
+    if (listed.low < listed.high && is_common(listed.low)) ++listed.low;
+    if (listed.low < listed.high && is_common(listed.high)) --listed.high;
+    return {range, listed, part_in(listed), cut(place), has_only_common_keys(place)};
   }
 
  private:
-  static constexpr std::size_t kRun = kRunBytes / sizeof(Bits);
-
-  Guess guess(KeyRange range) const {
-    const auto found =
-        std::count_if(keys_.begin(), keys_.end(), [&](Bits key) { return inside(key, range); });
-    return {range, static_cast<double>(found) / static_cast<double>(keys_.size())};
+  double size() const { return static_cast<double>(runs_.count * runs_.length); }
+  std::span<const Bits> keys() const { return {listed_.get(), ends_.back()}; }
+  std::span<const Bits> keys_of_run(std::size_t run) const {
+    const std::size_t begin = run == 0 ? 0 : ends_[run - 1];
+    return {listed_.get() + begin, ends_[run] - begin};
   }
 
-  static bool inside(std::uint64_t key, KeyRange range) {
-    return key >= range.low && key <= range.high;
+  std::size_t at_least(std::uint64_t key) const {
+    return key > 0 ? ranked_->count_above(key - 1) : keys().size();
+  }
+  std::size_t at_least_in_run(std::size_t run, std::uint64_t key) const {
+    const std::span<const Bits> here = keys_of_run(run);
+    return key > 0 ? ranked_->count_above(here, key - 1) : here.size();
+  }
+  std::size_t count_inside(KeyRange range) const {
+    return at_least(range.low) - at_least(range.high + 1);
+  }
+  bool is_common(std::uint64_t key) const { return part_in({key, key}) >= kCommon; }
+
+  // Where the cut is, as far as the sample tells.
+  struct Place {
+    KeyRange range;
+    double rank;
+    std::uint64_t key;
+    double error;  // of the rank
+  };
+
+  // Ranks count from the smallest listed key, so one is negative where a key is not listed because
+  // it is smaller.
+  Place place(double part, KeyRange possible, unsigned attempt) const {
+    const KeyRange all{std::clamp(range_.low, possible.low, possible.high),
+                       std::clamp(range_.high, possible.low, possible.high)};
+    const auto first = static_cast<double>(keys().size() - at_least(all.low));
+    const auto end = first + static_cast<double>(count_inside(all));
+    if (first == end) return {all, 0, all.low, 0};
+    const double below = size() - static_cast<double>(all_above_ + keys().size());
+    const double rank = std::clamp(part * size() - below, first, end - 1);
+    const std::uint64_t key = key_of(rank);
+    const double error = standard_error(key);
+    const double half = (kStandardErrors + attempt) * error + 2;
+    return {{rank - half > first ? key_of(rank - half) : all.low,
+             rank + half < end ? key_of(rank + half) : all.high},
+            rank,
+            key,
+            error};
   }
 
-  bool has_many_ties(std::uint64_t key) const {
-    const auto ties = std::count(keys_.begin(), keys_.end(), static_cast<Bits>(key));
-    return static_cast<double>(ties) >= kManyTies * static_cast<double>(keys_.size());
-  }
-
-  // Of the part of the weights above `key`, as the sample estimates it. Weights may differ from
-  // place to place, and sorted ones do so steadily: what each stretch adds to the error is seen in
-  // how its run differs from the next one's (the estimator of successive differences; Wolter,
-  // "Introduction to Variance Estimation", chapter 8).
-  double standard_error(Bits key) const {
-    double squares = 0, previous = 0;
-    for (std::size_t run = 0; run < kRuns; ++run) {
-      const auto first = keys_.begin() + static_cast<std::ptrdiff_t>(run * kRun);
-      const auto above = static_cast<double>(
-          std::count_if(first, first + kRun, [&](Bits other) { return other > key; }));
-      if (run > 0) squares += (above - previous) * (above - previous);
-      previous = above;
+  bool has_only_common_keys(const Place& place) const {
+    const auto [low, high] = place.range;
+    if (low == high) return true;
+    if (high - low >= kMostCommonKeys) return false;
+    const double many = kErrorsPerKey * std::max(place.error, 1.0);
+    for (std::uint64_t key = low; key <= high; ++key) {
+      if (static_cast<double>(count_inside({key, key})) < many) return false;
     }
-    return std::sqrt(squares / 2) / static_cast<double>(keys_.size());
+    return true;
   }
 
-  std::vector<Bits> keys_;
+  std::uint64_t key_of(double rank) const {
+    return ranked_->key_of_rank(static_cast<std::size_t>(rank), range_.low, range_.high);
+  }
+
+  // Of the rank of `key`, as the sample estimates it: that of the first weight that has it, or of
+  // the first one above.
+  double standard_error(std::uint64_t key) const {
+    return std::max(error_of_count(key), error_of_count(key + 1));
+  }
+
+  // Of the number of weights whose key is at least `key`. Weights may differ from place to place,
+  // and sorted ones do so steadily: what each stretch adds to the error is seen in how its run
+  // differs from the next one's (the estimator of successive differences; Wolter, "Introduction to
+  // Variance Estimation", chapter 8).
+  double error_of_count(std::uint64_t key) const {
+    double squares = 0, previous = 0;
+    for (std::size_t run = 0; run < runs_.count; ++run) {
+      const auto count = static_cast<double>(above_[run] + at_least_in_run(run, key));
+      if (run > 0) squares += (count - previous) * (count - previous);
+      previous = count;
+    }
+    return std::sqrt(squares / 2);
+  }
+
+  // Its position is where so many ties are passed that come before it.
+  Cut cut(const Place& place) const {
+    double ties = place.rank - static_cast<double>(keys().size() - at_least(place.key));
+    std::size_t run = 0;
+    for (; ties > 0 && run < runs_.count; ++run) {
+      ties -= static_cast<double>(at_least_in_run(run, place.key) -
+                                  at_least_in_run(run, place.key + 1));
+    }
+    return {place.key, population_ / runs_.count * run};
+  }
+
+  Runs runs_;
+  KeyRange range_;
+  std::size_t population_;
+  Scratch<Bits> listed_;
+  std::vector<std::size_t> ends_, above_;  // of each run, among the listed; how many are above
+  std::size_t all_above_ = 0;
+  std::optional<OrderStatistics<Bits>> ranked_;  // the listed
 };
 
 template <class E>
-Guess likely_range_of(const Population& population, std::size_t pruned, KeyRange possible,
-                      unsigned attempt) {
+Guess likely_cut_of(const Kernels& kernels, const Population& population, std::size_t pruned,
+                    KeyRange possible, unsigned attempt) {
+  constexpr Runs short_runs{kShortRuns, kShortRunBytes / sizeof(typename E::Bits)};
   const double part = static_cast<double>(pruned) / static_cast<double>(population.count());
-  return Sample<E>(population, attempt).range(part, possible, attempt);
+  const Sample<E> rough(kernels, population, short_runs, {0, E::kMaxKey}, attempt);
+  const KeyRange range = rough.likely_range(part, possible, attempt);
+  const Runs longer = long_runs(population.count(), rough.part_in(range));
+  return Sample<E>(kernels, population, longer, range, attempt).guess(part, possible, attempt);
 }
 
 template <class E>
@@ -122,15 +250,15 @@ std::uint64_t max_key_of() {
   return E::kMaxKey;
 }
 
-constexpr PerDtype<decltype(&likely_range_of<Float32>)> kLikelyRange =
-    PRUNEPACK_PER_ELEMENT(likely_range_of);
+constexpr PerDtype<decltype(&likely_cut_of<Float32>)> kLikelyCut =
+    PRUNEPACK_PER_ELEMENT(likely_cut_of);
 constexpr PerDtype<decltype(&max_key_of<Float32>)> kMaxKey = PRUNEPACK_PER_ELEMENT(max_key_of);
 
 }  // namespace
 
-Guess likely_range(const Population& population, std::size_t pruned, KeyRange possible,
-                   unsigned attempt) {
-  return kLikelyRange[population.dtype()](population, pruned, possible, attempt);
+Guess likely_cut(const Kernels& kernels, const Population& population, std::size_t pruned,
+                 KeyRange possible, unsigned attempt) {
+  return kLikelyCut[population.dtype()](kernels, population, pruned, possible, attempt);
 }
 
 std::uint64_t max_key(Dtype dtype) { return kMaxKey[dtype](); }

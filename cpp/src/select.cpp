@@ -1,16 +1,20 @@
 // Exact selection by one pass over the population.
 //
-// A sample gives a narrow range of keys that holds the threshold almost certainly. One pass keeps
-// what is above the range and lists what is inside; the counts then prove where the threshold is,
-// and the few listed numbers decide the rest. If the counts show that the sample was wrong, what
-// they say narrows the next attempt, so the result is exact whatever the sample.
+// A sample says where the cut probably is, and one pass makes a mask that is right but for what is
+// near there. If many weights share the key of the cut, all that comes after the guessed cut is
+// kept, by key and then by position, and the cut is moved, step by step, until the count is right.
+// If few do, the pass lists the weights in a narrow range of keys, and the listed few are decided
+// at the end. When the counts show that the sample was wrong, the next attempt starts from what
+// they say, so the result is exact whatever the sample.
 #include "select.h"
 
 #include <algorithm>
-#include <span>
+#include <array>
+#include <numeric>
 #include <vector>
 
 #include "bits.h"
+#include "candidates.h"
 #include "chunks.h"
 #include "order_statistics.h"
 #include "prunepack/masks.h"
@@ -25,51 +29,6 @@ constexpr unsigned kAttemptsBySample = 4;
 // What a kernel is given at once: small enough to stay in cache between being computed and being
 // ranked, and few enough for bracket_mask's positions.
 constexpr std::size_t kStep = 16 * 1024;
-constexpr std::size_t kSlackBytes = 64;
-
-// What one part has inside the range, in order: their keys, and their positions counted from
-// the start of their step. Grows without initialising.
-template <class Bits>
-class Candidates {
- public:
-  void reserve(std::size_t more) {
-    const std::size_t wanted = count_ + more;
-    if (wanted <= capacity_) return;
-    capacity_ = std::max(wanted, 2 * capacity_);
-    grow(keys_);
-    grow(positions_);
-  }
-  Bits* next_key() { return keys_.get() + count_; }
-  std::uint16_t* next_position() { return positions_.get() + count_; }
-  void added_step(std::size_t more) {
-    count_ += more;
-    steps_.push_back(count_);
-  }
-
-  struct Step {
-    std::span<const Bits> keys;
-    std::span<const std::uint16_t> positions;
-  };
-  std::size_t steps() const { return steps_.size(); }
-  Step step(std::size_t i) const {
-    const std::size_t begin = i == 0 ? 0 : steps_[i - 1], end = steps_[i];
-    return {{keys_.get() + begin, end - begin}, {positions_.get() + begin, end - begin}};
-  }
-  std::span<const Bits> keys() const { return {keys_.get(), count_}; }
-
- private:
-  template <class Item>
-  void grow(Scratch<Item>& list) const {
-    Scratch<Item> larger(capacity_ + kSlackBytes / sizeof(Item));
-    if (count_ > 0) std::copy_n(list.get(), count_, larger.get());
-    list = std::move(larger);
-  }
-
-  Scratch<Bits> keys_;
-  Scratch<std::uint16_t> positions_;
-  std::vector<std::size_t> steps_;  // where each step's candidates end
-  std::size_t count_ = 0, capacity_ = 0;
-};
 
 // One selection. `bits` is a flat mask of the population's own.
 template <class Bits>
@@ -81,7 +40,6 @@ class Selection {
         population_(population),
         dtype_(population.dtype()),
         count_(population.count()),
-        pruned_(pruned),
         kept_(count_ - pruned),
         bits_(bits),
         threads_(threads_worth(count_ * sizeof(Bits), threads)) {
@@ -93,27 +51,22 @@ class Selection {
     KeyRange possible{0, max_key(dtype_)};
     for (unsigned attempt = 0;; ++attempt) {
       const Guess guess = attempt < kAttemptsBySample
-                              ? likely_range(population_, pruned_, possible, attempt)
+                              ? likely_cut(kernels_, population_, count_ - kept_, possible, attempt)
                               : middle(possible);
-      const KeyRange range = guess.range;
-      const Above found =
-          range.low == range.high ? pass_over_ties(range.low) : pass_over_range(guess);
-      if (found.above > kept_) {
-        possible.low = range.high + 1;
-      } else if (found.above + found.tied < kept_) {
-        possible.high = range.low - 1;
+      if (guess.has_many_ties ? cut_among_ties(guess) : cut_in_list(guess)) return;
+      if (now_kept_ > kept_) {
+        possible.low = cut_.key;
       } else {
-        return range.low == range.high ? keep_last_ties(found)
-                                       : keep_largest_candidates(found, range);
+        possible.high = cut_.key - 1;
       }
     }
   }
 
  private:
   // Halves what is possible with every pass, so the search ends.
-  static Guess middle(KeyRange possible) {
+  Guess middle(KeyRange possible) const {
     const std::uint64_t key = possible.low + (possible.high - possible.low) / 2;
-    return {{key, key}, 0};
+    return {{key, key}, {key, key}, 0, {key, count_}, true};
   }
 
   // Calls work(part, first, count, numbers) for every step of every part, those of a part in order.
@@ -129,93 +82,159 @@ class Selection {
     });
   }
 
-  Above total(const std::vector<Above>& counts) const {
+  std::size_t keep_above(const void* numbers, std::size_t count, std::uint64_t key,
+                         std::uint8_t* bits) const {
+    return (*kernels_.above_mask)[dtype_](numbers, count, key, bits);
+  }
+
+  std::size_t keep_at_least(const void* numbers, std::size_t count, std::uint64_t key,
+                            std::uint8_t* bits) const {
+    if (key > 0) return keep_above(numbers, count, key - 1, bits);
+    BitWriter(bits, 0).append_run(true, count);
+    return count;
+  }
+
+  bool cut_among_ties(const Guess& guess) {
+    const bool borders_on_it =
+        cut_.position == 0 && (cut_.key == guess.cut.key || cut_.key == guess.cut.key + 1);
+    if (!borders_on_it) keep_after({guess.cut.key, guess.cut.position / kStep * kStep});
+    return move_cut(guess.range);
+  }
+
+  // Moves the cut to where it belongs, if that is in `range`; else to an end of it, at position 0.
+  bool move_cut(KeyRange range) {
+    Scratch<Bits> computed(population_.is_stored() ? 0 : kStep);
+    while (now_kept_ > kept_) {
+      if (cut_.position >= count_) cut_ = {cut_.key + 1, 0};
+      if (cut_.key > range.high) return false;
+      prune_ties_in_step(cut_.position, computed.get());
+      cut_.position += kStep;
+    }
+    while (now_kept_ < kept_) {
+      if (cut_.position == 0) {
+        if (cut_.key <= range.low) return false;
+        cut_ = {cut_.key - 1, (count_ + kStep - 1) / kStep * kStep};
+      }
+      cut_.position -= kStep;
+      keep_ties_in_step(cut_.position, computed.get());
+    }
+    return true;
+  }
+
+  // Keeps what comes after `cut`, whose position is the beginning of a step.
+  void keep_after(Cut cut) {
+    std::vector<std::size_t> kept(parts_);
+    for_steps([&](std::size_t part, std::size_t first, std::size_t count, const void* numbers) {
+      std::uint8_t* bits = bits_ + first / 8;
+      kept[part] += first < cut.position ? keep_above(numbers, count, cut.key, bits)
+                                         : keep_at_least(numbers, count, cut.key, bits);
+    });
+    cut_ = cut;
+    now_kept_ = std::accumulate(kept.begin(), kept.end(), std::size_t{0});
+  }
+
+  // The two ways to move the cut over a step, or no further into it than makes the count right.
+  void prune_ties_in_step(std::size_t first, Bits* computed) {
+    StepTies ties(*this, first, computed);
+    const std::size_t pruned = std::min(ties.count(), now_kept_ - kept_);
+    ties.keep_after_first(pruned);
+    now_kept_ -= pruned;
+  }
+  void keep_ties_in_step(std::size_t first, Bits* computed) {
+    StepTies ties(*this, first, computed);
+    const std::size_t kept = std::min(ties.count(), kept_ - now_kept_);
+    ties.keep_after_first(ties.count() - kept);
+    now_kept_ += kept;
+  }
+
+  // The weights of a step that are tied with the cut: none of them is kept until said so.
+  class StepTies {
+   public:
+    StepTies(const Selection& selection, std::size_t first, Bits* computed)
+        : bits_(selection.bits_ + first / 8) {
+      const std::size_t count = std::min(kStep, selection.count_ - first);
+      const void* numbers = selection.population_.read(first, count, computed);
+      const std::uint64_t key = selection.cut_.key;
+      bytes_ = row_bytes(count);
+      const std::size_t at_least = selection.keep_at_least(numbers, count, key, at_least_.data());
+      count_ = at_least - selection.keep_above(numbers, count, key, bits_);
+    }
+    std::size_t count() const { return count_; }
+
+    void keep_after_first(std::size_t pruned) {
+      if (pruned == count_) return;
+      std::size_t i = 0;
+      for (; pruned > 0; ++i) {
+        auto tied = static_cast<unsigned>(at_least_[i] ^ bits_[i]);
+        for (; pruned > 0 && tied != 0; --pruned) tied &= tied - 1;
+        bits_[i] = static_cast<std::uint8_t>(bits_[i] | tied);
+      }
+      std::copy(at_least_.begin() + static_cast<std::ptrdiff_t>(i),
+                at_least_.begin() + static_cast<std::ptrdiff_t>(bytes_), bits_ + i);
+    }
+
+   private:
+    std::uint8_t* bits_;
+    std::size_t bytes_, count_;
+    std::array<std::uint8_t, kStep / 8> at_least_;
+  };
+
+  // Cuts among what is listed; or, if the cut is not there, from an end of that on.
+  bool cut_in_list(const Guess& guess) {
+    const KeyRange listed = guess.listed;
+    const Above found = pass_over_range(listed, guess.part);
+    if (found.above <= kept_ && found.above + found.tied >= kept_) {
+      keep_largest_candidates(found.above + found.tied - kept_, listed);
+      return true;
+    }
+    if (found.above > kept_) {
+      cut_ = {listed.high + 1, 0};
+      now_kept_ = found.above;
+    } else {
+      keep_from(static_cast<Bits>(listed.low), 0);
+      cut_ = {listed.low, 0};
+      now_kept_ = found.above + found.tied;
+    }
+    return move_cut(guess.range);
+  }
+
+  // `part` of the weights is probably in the range.
+  Above pass_over_range(KeyRange range, double part) {
+    const auto expected = static_cast<std::size_t>(1.1 * part * static_cast<double>(part_));
+    candidates_ = std::vector<Candidates<Bits>>(parts_);
+    for (Candidates<Bits>& list : candidates_) list.reserve(expected + kStep);
+    std::vector<Above> counts(parts_);
+    for_steps([&](std::size_t p, std::size_t first, std::size_t count, const void* numbers) {
+      Candidates<Bits>& candidates = candidates_[p];
+      candidates.reserve(count);
+      const Above found =
+          (*kernels_.bracket_mask)[dtype_](numbers, count, range.low, range.high, bits_ + first / 8,
+                                           candidates.next_key(), candidates.next_position());
+      candidates.added_step(found.tied);
+      counts[p].above += found.above;
+      counts[p].tied += found.tied;
+    });
     Above sum{0, 0};
-    for (const Above& part : counts) {
-      sum.above += part.above;
-      sum.tied += part.tied;
+    for (const Above& found : counts) {
+      sum.above += found.above;
+      sum.tied += found.tied;
     }
     return sum;
   }
 
-  Above pass_over_ties(std::uint64_t key) {
-    if (tied_bits_.get() == nullptr) tied_bits_ = Scratch<std::uint8_t>(row_bytes(count_));
-    tied_.assign(parts_, {});
-    for_steps([&](std::size_t part, std::size_t first, std::size_t count, const void* numbers) {
-      const Above found = (*kernels_.tied_mask)[dtype_](numbers, count, key, bits_ + first / 8,
-                                                        tied_bits_.get() + first / 8);
-      tied_[part].above += found.above;
-      tied_[part].tied += found.tied;
-    });
-    return total(tied_);
+  // All candidates but the `pruned` that come first.
+  void keep_largest_candidates(std::size_t pruned, KeyRange range) {
+    typename OrderStatistics<Bits>::Lists lists;
+    for (const Candidates<Bits>& part : candidates_) lists.push_back(part.keys());
+    const OrderStatistics<Bits> ranked(kernels_, dtype_, std::move(lists));
+    if (pruned == ranked.count()) return;
+    const std::uint64_t threshold = ranked.key_of_rank(pruned, range.low, range.high);
+    const std::size_t at_least = threshold > 0 ? ranked.count_above(threshold - 1) : ranked.count();
+    keep_from(static_cast<Bits>(threshold), pruned - (ranked.count() - at_least));
   }
 
-  // All that is tied looks alike, so the first ones are pruned and the last ones kept.
-  void keep_last_ties(Above found) {
-    std::size_t to_prune = found.above + found.tied - kept_;
-    for (std::size_t part = 0; part < parts_; ++part) {
-      const std::size_t pruned = std::min(to_prune, tied_[part].tied);
-      const std::size_t first = part * part_ / 8;
-      const std::size_t end = std::min(first + part_ / 8, row_bytes(count_));
-      const std::size_t kept_from = clear_first_bits(pruned, first, end);
-      merge(bits_ + kept_from, tied_bits_.get() + kept_from, end - kept_from);
-      to_prune -= pruned;
-    }
-  }
-
-  // Clears the first `pruned` tied bits of bytes [first, end); returns the byte where others begin.
-  std::size_t clear_first_bits(std::size_t pruned, std::size_t first, std::size_t end) {
-    constexpr std::size_t kBlock = 4096;
-    std::size_t at = first;
-    for (; pruned > 0; at += kBlock) {
-      const std::size_t set =
-          kernels_.count_bits(tied_bits_.get() + at, std::min(kBlock, end - at));
-      if (set > pruned) break;
-      pruned -= set;
-    }
-    for (; pruned > 0; ++at) {
-      std::uint8_t& byte = tied_bits_[at];
-      for (; pruned > 0 && byte != 0; --pruned) byte = static_cast<std::uint8_t>(byte & (byte - 1));
-      if (byte != 0) break;
-    }
-    return std::min(at, end);
-  }
-
-  static void merge(std::uint8_t* __restrict into, const std::uint8_t* __restrict other,
-                    std::size_t bytes) {
-    for (std::size_t i = 0; i < bytes; ++i) into[i] |= other[i];
-  }
-
-  Above pass_over_range(const Guess& guess) {
-    const auto expected = static_cast<std::size_t>(1.1 * guess.part * static_cast<double>(part_));
-    candidates_ = std::vector<Candidates<Bits>>(parts_);
-    for (Candidates<Bits>& part : candidates_) part.reserve(expected + kStep);
-    std::vector<Above> counts(parts_);
-    for_steps([&](std::size_t part, std::size_t first, std::size_t count, const void* numbers) {
-      Candidates<Bits>& candidates = candidates_[part];
-      candidates.reserve(count);
-      const Above found = (*kernels_.bracket_mask)[dtype_](
-          numbers, count, guess.range.low, guess.range.high, bits_ + first / 8,
-          candidates.next_key(), candidates.next_position());
-      candidates.added_step(found.tied);
-      counts[part].above += found.above;
-      counts[part].tied += found.tied;
-    });
-    return total(counts);
-  }
-
-  // The largest candidates fill up what is kept; of those that share the smallest kept key, the
-  // first ones are pruned.
-  void keep_largest_candidates(Above found, KeyRange range) {
-    const std::size_t pruned = found.above + found.tied - kept_;
-    if (pruned == found.tied) return;
-    const Bits threshold = key_of_rank(pruned, range);
-    std::size_t ties_to_prune = pruned;
-    for (const Candidates<Bits>& part : candidates_) {
-      const auto keys = part.keys();
-      ties_to_prune -= static_cast<std::size_t>(
-          std::count_if(keys.begin(), keys.end(), [&](Bits key) { return key < threshold; }));
-    }
+  // The candidates above `threshold`, and those equal to it but the first `ties_to_prune`.
+  void keep_from(Bits threshold, std::size_t ties_to_prune) {
     for (std::size_t p = 0; p < parts_; ++p) {
       const Candidates<Bits>& part = candidates_[p];
       for (std::size_t step = 0; step < part.steps(); ++step) {
@@ -240,23 +259,18 @@ class Selection {
     ties_to_prune = to_prune;
   }
 
-  Bits key_of_rank(std::size_t rank, KeyRange range) const {
-    typename OrderStatistics<Bits>::Lists lists;
-    for (const Candidates<Bits>& part : candidates_) lists.push_back(part.keys());
-    return OrderStatistics<Bits>(std::move(lists), static_cast<Bits>(range.low),
-                                 static_cast<Bits>(range.high))
-        .key_of_rank(rank);
-  }
-
   const Kernels& kernels_;
   const Population& population_;
   Dtype dtype_;
-  std::size_t count_, pruned_, kept_;
+  std::size_t count_, kept_;
   std::uint8_t* bits_;
   unsigned threads_;
   std::size_t part_, parts_;
-  Scratch<std::uint8_t> tied_bits_;
-  std::vector<Above> tied_;
+
+  // What the mask keeps now: all that comes after this cut, and how many that is. At first nothing
+  // is written, and no cut borders on this one.
+  Cut cut_{~std::uint64_t{0}, 1};
+  std::size_t now_kept_ = 0;
   std::vector<Candidates<Bits>> candidates_;
 };
 

@@ -17,7 +17,8 @@ void smallest_mask(const Kernels& kernels, const Weights& weights, std::size_t p
   }
   const auto* data = static_cast<const std::uint8_t*>(weights.data);
   FlatMask flat(mask, weights.rows, weights.columns);
-  std::vector<std::uint8_t> own(row_bytes(size));  // for those that begin inside a byte
+  // For those that begin inside a byte.
+  std::vector<std::uint8_t> own(populations > 1 && size % 8 != 0 ? row_bytes(size) : 0);
   for (std::size_t first = 0; first < weights.count(); first += size) {
     const StoredWeights population(data + first * bytes, weights.dtype, size);
     const bool on_byte = first % 8 == 0;

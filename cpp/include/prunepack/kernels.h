@@ -26,7 +26,7 @@ namespace prunepack {
 
 enum class Norm : std::uint8_t { l1, l2, max };
 
-// How many elements have a key above the one asked for, and how many are equal to it or in a range.
+// How many elements have a key above a range, and how many one inside.
 struct Above {
   std::size_t above;
   std::size_t tied;
@@ -41,10 +41,6 @@ using NmMask = void (*)(const void* weights, std::size_t groups, std::size_t n, 
 // mask of the non-zeros.
 using AboveMask = std::size_t (*)(const void* weights, std::size_t count, std::uint64_t key,
                                   std::uint8_t* mask) noexcept;
-
-// The same, and a second mask of the weights whose key is equal to `key`.
-using TiedMask = Above (*)(const void* weights, std::size_t count, std::uint64_t key,
-                           std::uint8_t* above, std::uint8_t* tied) noexcept;
 
 // Keeps the weights whose key is above `high`, and appends those with low <= key <= high to two
 // lists, in order: their keys (unsigned integers of the weights' width) and their positions. Both
@@ -102,7 +98,6 @@ struct Kernels {
   Isa isa;
   const PerDtype<NmMask>* nm_mask;
   const PerDtype<AboveMask>* above_mask;
-  const PerDtype<TiedMask>* tied_mask;
   const PerDtype<BracketMask>* bracket_mask;
   const PerDtype<KeyHistogram>* key_histogram;
   const PerDtype<TileNorms>* tile_norms;

@@ -35,6 +35,7 @@ struct Lanes<1> {
   static Mask above(__m512i a, __m512i b) noexcept { return _mm512_cmpgt_epu8_mask(a, b); }
   static Mask at_least(__m512i a, __m512i b) noexcept { return _mm512_cmpge_epu8_mask(a, b); }
   static Mask equal(__m512i a, __m512i b) noexcept { return _mm512_cmpeq_epi8_mask(a, b); }
+  static Mask has_bits(__m512i a, __m512i b) noexcept { return _mm512_test_epi8_mask(a, b); }
   static __m512i sub(__m512i a, __m512i b) noexcept { return _mm512_sub_epi8(a, b); }
   static __m512i min(__m512i a, __m512i b) noexcept { return _mm512_min_epu8(a, b); }
   static __m512i max(__m512i a, __m512i b) noexcept { return _mm512_max_epu8(a, b); }
@@ -58,6 +59,7 @@ struct Lanes<2> {
   static Mask above(__m512i a, __m512i b) noexcept { return _mm512_cmpgt_epu16_mask(a, b); }
   static Mask at_least(__m512i a, __m512i b) noexcept { return _mm512_cmpge_epu16_mask(a, b); }
   static Mask equal(__m512i a, __m512i b) noexcept { return _mm512_cmpeq_epi16_mask(a, b); }
+  static Mask has_bits(__m512i a, __m512i b) noexcept { return _mm512_test_epi16_mask(a, b); }
   static __m512i sub(__m512i a, __m512i b) noexcept { return _mm512_sub_epi16(a, b); }
   static __m512i min(__m512i a, __m512i b) noexcept { return _mm512_min_epu16(a, b); }
   static __m512i max(__m512i a, __m512i b) noexcept { return _mm512_max_epu16(a, b); }
@@ -81,6 +83,7 @@ struct Lanes<4> {
   static Mask above(__m512i a, __m512i b) noexcept { return _mm512_cmpgt_epu32_mask(a, b); }
   static Mask at_least(__m512i a, __m512i b) noexcept { return _mm512_cmpge_epu32_mask(a, b); }
   static Mask equal(__m512i a, __m512i b) noexcept { return _mm512_cmpeq_epi32_mask(a, b); }
+  static Mask has_bits(__m512i a, __m512i b) noexcept { return _mm512_test_epi32_mask(a, b); }
   static __m512i sub(__m512i a, __m512i b) noexcept { return _mm512_sub_epi32(a, b); }
   static __m512i min(__m512i a, __m512i b) noexcept { return _mm512_min_epu32(a, b); }
   static __m512i max(__m512i a, __m512i b) noexcept { return _mm512_max_epu32(a, b); }
@@ -106,6 +109,7 @@ struct Lanes<8> {
   static Mask above(__m512i a, __m512i b) noexcept { return _mm512_cmpgt_epu64_mask(a, b); }
   static Mask at_least(__m512i a, __m512i b) noexcept { return _mm512_cmpge_epu64_mask(a, b); }
   static Mask equal(__m512i a, __m512i b) noexcept { return _mm512_cmpeq_epi64_mask(a, b); }
+  static Mask has_bits(__m512i a, __m512i b) noexcept { return _mm512_test_epi64_mask(a, b); }
   static __m512i sub(__m512i a, __m512i b) noexcept { return _mm512_sub_epi64(a, b); }
   static __m512i min(__m512i a, __m512i b) noexcept { return _mm512_min_epu64(a, b); }
   static __m512i max(__m512i a, __m512i b) noexcept { return _mm512_max_epu64(a, b); }

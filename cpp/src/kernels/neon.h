@@ -31,11 +31,6 @@ uint16x8_t at_least(uint16x8_t a, uint16x8_t b) noexcept { return vcgeq_u16(a, b
 uint32x4_t at_least(uint32x4_t a, uint32x4_t b) noexcept { return vcgeq_u32(a, b); }
 uint64x2_t at_least(uint64x2_t a, uint64x2_t b) noexcept { return vcgeq_u64(a, b); }
 
-uint8x16_t equal(uint8x16_t a, uint8x16_t b) noexcept { return vceqq_u8(a, b); }
-uint16x8_t equal(uint16x8_t a, uint16x8_t b) noexcept { return vceqq_u16(a, b); }
-uint32x4_t equal(uint32x4_t a, uint32x4_t b) noexcept { return vceqq_u32(a, b); }
-uint64x2_t equal(uint64x2_t a, uint64x2_t b) noexcept { return vceqq_u64(a, b); }
-
 // The low bytes of 16 lanes, from as many registers as hold them.
 uint8x16_t low_bytes(const uint8x16_t* lanes) noexcept { return lanes[0]; }
 uint8x16_t low_bytes(const uint16x8_t* lanes) noexcept {

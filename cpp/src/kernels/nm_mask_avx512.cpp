@@ -1,9 +1,11 @@
 // nm_mask, AVX-512. Groups of 2 and 4 are ranked where they lie; groups of 8, 16 and 32 are
-// transposed, so that a register holds one element of many groups, and sorted; others are searched.
+// transposed, so that a register holds one element of many groups, and sorted; the thresholds of
+// larger ones are found bit by bit, and those of others are searched.
 #include <utility>
 
 #include "avx512.h"
 #include "batcher.h"
+#include "nm_radix_avx512.h"
 #include "tables.h"
 
 namespace prunepack::avx512 {
@@ -287,29 +289,6 @@ class Sorted {
   }
 };
 
-// Appends words of bits at any bit position, to a mask it begins.
-class MaskWriter {
- public:
-  explicit MaskWriter(std::uint8_t* mask) noexcept : out_(mask) {}
-  void append(std::uint64_t word, std::size_t count) noexcept {  // bits beyond `count` are 0
-    held_ |= word << used_;
-    if (used_ + count < 64) {
-      used_ += count;
-      return;
-    }
-    store_word(out_, held_);
-    out_ += 8;
-    held_ = used_ == 0 ? 0 : word >> (64 - used_);
-    used_ = used_ + count - 64;
-  }
-  void finish() noexcept { store_word(out_, held_, used_); }
-
- private:
-  std::uint8_t* out_;
-  std::uint64_t held_ = 0;
-  std::size_t used_ = 0;  // bits in held_, fewer than 64
-};
-
 // Groups of any m: the threshold of each is searched by counting what is above a guess.
 template <class E>
 class Searched {
@@ -392,7 +371,10 @@ class Searched {
               .template keys<E>();
       std::uint64_t tied = where(run, [&](__m512i x) { return Width::equal(x, keys); });
       tied &= first_bits(count);
-      for (; cut.pruned_ties > 0 && tied != 0; --cut.pruned_ties) tied &= tied - 1;
+      const std::size_t ties = popcount(tied);
+      const std::size_t pruned = ties < cut.pruned_ties ? ties : cut.pruned_ties;
+      tied &= ~_pdep_u64(first_bits(pruned), tied);  // the lowest of the bits that are set
+      cut.pruned_ties -= pruned;
       const std::uint64_t above = where(run, [&](__m512i x) { return Width::above(x, keys); });
       out.append(above | tied, count);
     }
@@ -420,6 +402,18 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
         return Sorted<E, 64>::mask(weights, groups, n, mask);
       default:
         break;
+    }
+    if (m > 32 && m <= 256) {
+      switch ((m + 63) / 64) {
+        case 1:
+          return ByRadix<E, 1>::mask(weights, groups, n, m, mask);
+        case 2:
+          return ByRadix<E, 2>::mask(weights, groups, n, m, mask);
+        case 3:
+          return ByRadix<E, 3>::mask(weights, groups, n, m, mask);
+        default:
+          return ByRadix<E, 4>::mask(weights, groups, n, m, mask);
+      }
     }
   }
   Searched<E>::mask(weights, groups, n, m, mask);

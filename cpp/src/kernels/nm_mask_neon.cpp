@@ -6,6 +6,11 @@
 namespace prunepack::neon {
 namespace {
 
+uint8x16_t equal(uint8x16_t a, uint8x16_t b) noexcept { return vceqq_u8(a, b); }
+uint16x8_t equal(uint16x8_t a, uint16x8_t b) noexcept { return vceqq_u16(a, b); }
+uint32x4_t equal(uint32x4_t a, uint32x4_t b) noexcept { return vceqq_u32(a, b); }
+uint64x2_t equal(uint64x2_t a, uint64x2_t b) noexcept { return vceqq_u64(a, b); }
+
 // The even lanes of a and then of b, and the odd ones.
 uint8x16_t evens(uint8x16_t a, uint8x16_t b) noexcept { return vuzp1q_u8(a, b); }
 uint16x8_t evens(uint16x8_t a, uint16x8_t b) noexcept { return vuzp1q_u16(a, b); }

@@ -1,11 +1,11 @@
-// above_mask, tied_mask and bracket_mask, AVX2: a word of 32 elements a step.
+// above_mask and bracket_mask, AVX2: a word of 32 elements a step.
 #include "avx2.h"
 #include "tables.h"
 
 namespace prunepack::avx2 {
 namespace {
 
-// Which of 32 elements are above one key, and which are equal to it or in a range below it.
+// Which of 32 elements are above a range of keys, and which are inside.
 struct Words {
   std::uint32_t above, inside;
 };
@@ -19,19 +19,6 @@ PRUNEPACK_INLINE std::uint32_t above_word(const typename E::Bits* bits, __m256i 
     above[r] = O::L::above(O::load(bits + r * kStep / kRegisters), key);
   }
   return signs(above);
-}
-
-template <class E>
-PRUNEPACK_INLINE Words tied_words(const typename E::Bits* bits, __m256i key) noexcept {
-  using O = Ordered<E>;
-  constexpr std::size_t kRegisters = sizeof(typename E::Bits);
-  __m256i above[kRegisters], tied[kRegisters];
-  for (std::size_t r = 0; r < kRegisters; ++r) {
-    const __m256i keys = O::load(bits + r * kStep / kRegisters);
-    above[r] = O::L::above(keys, key);
-    tied[r] = O::L::equal(keys, key);
-  }
-  return {signs(above), signs(tied)};
 }
 
 // `inside` is low <= key <= high.
@@ -73,38 +60,6 @@ std::size_t above_mask_of(const void* weights, std::size_t count, std::uint64_t 
     above += popcount(word);
   }
   return above;
-}
-
-template <class E>
-Above tied_mask_of(const void* weights, std::size_t count, std::uint64_t key, std::uint8_t* above,
-                   std::uint8_t* tied) noexcept {
-  using O = Ordered<E>;
-  const auto* bits = static_cast<const typename E::Bits*>(weights);
-  if (key > O::kHighest) {
-    std::memset(above, 0, (count + 7) / 8);
-    std::memset(tied, 0, (count + 7) / 8);
-    return {0, 0};
-  }
-  const __m256i keys = O::L::all(O::of(key));
-  Above counts{0, 0};
-  std::size_t i = 0;
-  for (; i + kStep <= count; i += kStep) {
-    const Words words = tied_words<E>(bits + i, keys);
-    std::memcpy(above + i / 8, &words.above, sizeof words.above);
-    std::memcpy(tied + i / 8, &words.inside, sizeof words.inside);
-    counts.above += popcount(words.above);
-    counts.tied += popcount(words.inside);
-  }
-  if (i < count) {
-    const LastStep<typename E::Bits> last(bits + i, count - i);
-    Words words = tied_words<E>(last.elements, keys);
-    words.inside &= (std::uint32_t{1} << (count - i)) - 1;
-    put_last_word(above + i / 8, words.above, count - i);
-    put_last_word(tied + i / 8, words.inside, count - i);
-    counts.above += popcount(words.above);
-    counts.tied += popcount(words.inside);
-  }
-  return counts;
 }
 
 // The lists of what is inside the range.
@@ -172,7 +127,6 @@ Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low,
 }  // namespace
 
 const PerDtype<AboveMask> above_mask = PRUNEPACK_PER_ELEMENT(above_mask_of);
-const PerDtype<TiedMask> tied_mask = PRUNEPACK_PER_ELEMENT(tied_mask_of);
 const PerDtype<BracketMask> bracket_mask = PRUNEPACK_PER_ELEMENT(bracket_mask_of);
 
 }  // namespace prunepack::avx2

@@ -1,4 +1,4 @@
-// above_mask, tied_mask and bracket_mask, AVX-512: a word of 64 elements a step.
+// above_mask and bracket_mask, AVX-512: a word of 64 elements a step.
 #include "avx512.h"
 #include "tables.h"
 
@@ -27,62 +27,67 @@ std::size_t above_mask_of(const void* weights, std::size_t count, std::uint64_t 
   return kept;
 }
 
+// The lists of what is inside a range.
 template <class E>
-Above tied_mask_of(const void* weights, std::size_t count, std::uint64_t key, std::uint8_t* above,
-                   std::uint8_t* tied) noexcept {
+class Lists {
+ public:
   using Bits = typename E::Bits;
-  const auto* in = static_cast<const Bits*>(weights);
-  const __m512i keys = LanesOf<Bits>::all(key);
-  const auto is_above = [&](__m512i x) { return LanesOf<Bits>::above(x, keys); };
-  const auto is_tied = [&](__m512i x) { return LanesOf<Bits>::equal(x, keys); };
 
-  Above found{0, 0};
-  std::size_t i = 0;
-  for (; i + 64 <= count; i += 64) {
-    const auto run = Run64<Bits>::load(in + i).template keys<E>();
-    const std::uint64_t above_word = where(run, is_above), tied_word = where(run, is_tied);
-    store_word(above + i / 8, above_word);
-    store_word(tied + i / 8, tied_word);
-    found.above += popcount(above_word);
-    found.tied += popcount(tied_word);
+  Lists(void* keys, std::uint16_t* positions) noexcept
+      : keys_(static_cast<Bits*>(keys)), positions_(positions) {
+    alignas(64) std::uint16_t iota[64];
+    for (unsigned j = 0; j < 64; ++j) iota[j] = static_cast<std::uint16_t>(j);
+    first_half_ = _mm512_load_si512(iota);
+    second_half_ = _mm512_load_si512(iota + 32);
   }
-  if (const std::size_t rest = count - i; rest > 0) {
-    const auto run = Run64<Bits>::load(in + i, rest).template keys<E>();
-    const std::uint64_t above_word = where(run, is_above);
-    const std::uint64_t tied_word = where(run, is_tied) & first_bits(rest);
-    store_word(above + i / 8, above_word, rest);
-    store_word(tied + i / 8, tied_word, rest);
-    found.above += popcount(above_word);
-    found.tied += popcount(tied_word);
-  }
-  return found;
-}
 
-// Appends to the lists of a bracket.
-template <class Bits>
-struct Lists {
-  Bits* keys;
-  std::uint16_t* positions;
-  __m512i first_half, second_half;  // the positions of the 64 elements of the current run
-
-  void append(const Run64<Bits>& run, std::uint64_t inside) noexcept {
+  // The elements of a run at the bits set in `inside`; the first of them has position `first`.
+  void append(const Run64<Bits>& run, std::uint64_t inside, std::size_t first) noexcept {
     constexpr std::size_t lanes = kLanes<Bits>;
     // Each count is of the word's own low bits, so that none waits for the one before it.
     for (std::size_t r = 0; r < Run64<Bits>::kRegisters; ++r) {
       const auto these = static_cast<MaskOf<Bits>>(inside >> (r * lanes));
       const std::size_t before = popcount(inside & first_bits(r * lanes));
-      _mm512_storeu_si512(keys + before, LanesOf<Bits>::compress(these, run.registers[r]));
+      _mm512_storeu_si512(keys_ + count_ + before,
+                          LanesOf<Bits>::compress(these, key_of<E>(run.registers[r])));
     }
+    const __m512i base = Lanes<2>::all(first);
     const auto low = static_cast<__mmask32>(inside), high = static_cast<__mmask32>(inside >> 32);
-    _mm512_storeu_si512(positions, Lanes<2>::compress(low, first_half));
-    _mm512_storeu_si512(positions + popcount(low), Lanes<2>::compress(high, second_half));
-    keys += popcount(inside);
-    positions += popcount(inside);
+    std::uint16_t* const to = positions_ + count_;
+    _mm512_storeu_si512(to, Lanes<2>::compress(low, _mm512_add_epi16(base, first_half_)));
+    _mm512_storeu_si512(to + popcount(low),
+                        Lanes<2>::compress(high, _mm512_add_epi16(base, second_half_)));
+    count_ += popcount(inside);
   }
-  void next_run() noexcept {
-    first_half = _mm512_add_epi16(first_half, _mm512_set1_epi16(64));
-    second_half = _mm512_add_epi16(second_half, _mm512_set1_epi16(64));
+
+  std::size_t count() const noexcept { return count_; }
+
+ private:
+  Bits* keys_;
+  std::uint16_t* positions_;
+  std::size_t count_ = 0;
+  __m512i first_half_, second_half_;  // the positions of a run that begins at 0
+};
+
+// Words that are not zero, with where they are. Nobody can predict which these are, so a branch
+// would cost more than to collect them first.
+class Hits {
+ public:
+  static constexpr std::size_t kWords = 64;
+  void add(std::size_t first, std::uint64_t word) noexcept {
+    words_[count_] = word;
+    firsts_[count_] = first;
+    count_ += word != 0;
   }
+  template <class Visit>
+  void visit(const Visit& visit) noexcept {
+    for (std::size_t i = 0; i < count_; ++i) visit(firsts_[i], words_[i]);
+    count_ = 0;
+  }
+
+ private:
+  std::uint64_t words_[kWords];
+  std::size_t firsts_[kWords], count_ = 0;
 };
 
 template <class E>
@@ -97,33 +102,35 @@ Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low,
   // One unsigned comparison: keys below `low` wrap around to large numbers.
   const auto is_inside = [&](__m512i x) { return Width::at_least(span, Width::sub(x, lowest)); };
 
-  alignas(64) std::uint16_t iota[64];
-  for (unsigned j = 0; j < 64; ++j) iota[j] = static_cast<std::uint16_t>(j);
-  Lists<Bits> lists{static_cast<Bits*>(keys), positions, _mm512_load_si512(iota),
-                    _mm512_load_si512(iota + 32)};
+  Lists<E> lists(keys, positions);
+  Hits hits;
   std::size_t above = 0, i = 0;
-  for (; i + 64 <= count; i += 64) {
-    const auto run = Run64<Bits>::load(in + i).template keys<E>();
-    const std::uint64_t above_word = where(run, is_above);
-    store_word(mask + i / 8, above_word);
-    above += popcount(above_word);
-    lists.append(run, where(run, is_inside));
-    lists.next_run();
+  while (i + 64 <= count) {
+    const std::size_t end = i + 64 * Hits::kWords < count ? i + 64 * Hits::kWords : count / 64 * 64;
+    for (; i < end; i += 64) {
+      const auto run = Run64<Bits>::load(in + i).template keys<E>();
+      const std::uint64_t above_word = where(run, is_above);
+      store_word(mask + i / 8, above_word);
+      above += popcount(above_word);
+      hits.add(i, where(run, is_inside));
+    }
+    hits.visit([&](std::size_t first, std::uint64_t inside) {
+      lists.append(Run64<Bits>::load(in + first), inside, first);
+    });
   }
   if (const std::size_t rest = count - i; rest > 0) {
     const auto run = Run64<Bits>::load(in + i, rest).template keys<E>();
     const std::uint64_t above_word = where(run, is_above);
     store_word(mask + i / 8, above_word, rest);
     above += popcount(above_word);
-    lists.append(run, where(run, is_inside) & first_bits(rest));
+    lists.append(run, where(run, is_inside) & first_bits(rest), i);
   }
-  return {above, static_cast<std::size_t>(lists.positions - positions)};
+  return {above, lists.count()};
 }
 
 }  // namespace
 
 const PerDtype<AboveMask> above_mask = PRUNEPACK_PER_ELEMENT(above_mask_of);
-const PerDtype<TiedMask> tied_mask = PRUNEPACK_PER_ELEMENT(tied_mask_of);
 const PerDtype<BracketMask> bracket_mask = PRUNEPACK_PER_ELEMENT(bracket_mask_of);
 
 }  // namespace prunepack::avx512

@@ -1,4 +1,4 @@
-// above_mask, tied_mask and bracket_mask, NEON: 64 elements a step, a word of mask.
+// above_mask and bracket_mask, NEON: 64 elements a step, a word of mask.
 #include "neon.h"
 #include "tables.h"
 
@@ -51,28 +51,6 @@ std::size_t above_mask_of(const void* weights, std::size_t count, std::uint64_t 
 }
 
 template <class E>
-Above tied_mask_of(const void* weights, std::size_t count, std::uint64_t key,
-                   std::uint8_t* above_bits, std::uint8_t* tied_bits) noexcept {
-  const auto limit = splat(lane_of<E>(key));
-  const bool can_tie = key <= kMostBits<E>;
-  Above counts{0, 0};
-  for_blocks(static_cast<const typename E::Bits*>(weights), count,
-             [&](const auto* block, std::size_t first, std::size_t size, std::uint64_t there) {
-               const std::uint64_t bits =
-                   there & test_block<E>(block, [&](auto keys) { return above(keys, limit); });
-               const std::uint64_t ties =
-                   can_tie
-                       ? there & test_block<E>(block, [&](auto keys) { return equal(keys, limit); })
-                       : 0;
-               store_bits(above_bits, first, size, bits);
-               store_bits(tied_bits, first, size, ties);
-               counts.above += bits_set(bits);
-               counts.tied += bits_set(ties);
-             });
-  return counts;
-}
-
-template <class E>
 Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low, std::uint64_t high,
                       std::uint8_t* mask, void* keys, std::uint16_t* positions) noexcept {
   using Bits = typename E::Bits;
@@ -106,7 +84,6 @@ Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low,
 }  // namespace
 
 const PerDtype<AboveMask> above_mask = PRUNEPACK_PER_ELEMENT(above_mask_of);
-const PerDtype<TiedMask> tied_mask = PRUNEPACK_PER_ELEMENT(tied_mask_of);
 const PerDtype<BracketMask> bracket_mask = PRUNEPACK_PER_ELEMENT(bracket_mask_of);
 
 }  // namespace prunepack::neon

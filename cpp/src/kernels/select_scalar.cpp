@@ -1,4 +1,4 @@
-// above_mask, tied_mask and bracket_mask, scalar: the definition the other ISAs are tested against.
+// above_mask and bracket_mask, scalar: the definition the other ISAs are tested against.
 #include <cstring>
 
 #include "key.h"
@@ -26,21 +26,6 @@ std::size_t above_mask_of(const void* weights, std::size_t count, std::uint64_t 
 }
 
 template <class E>
-Above tied_mask_of(const void* weights, std::size_t count, std::uint64_t key, std::uint8_t* above,
-                   std::uint8_t* tied) noexcept {
-  const auto* bits = static_cast<const typename E::Bits*>(weights);
-  Above counts{0, 0};
-  for (std::size_t i = 0; i < count; ++i) {
-    const bool is_above = E::key(bits[i]) > key, is_tied = E::key(bits[i]) == key;
-    put(above, i, is_above);
-    put(tied, i, is_tied);
-    counts.above += is_above;
-    counts.tied += is_tied;
-  }
-  return counts;
-}
-
-template <class E>
 Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low, std::uint64_t high,
                       std::uint8_t* mask, void* keys, std::uint16_t* positions) noexcept {
   using Bits = typename E::Bits;
@@ -62,7 +47,6 @@ Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low,
 }  // namespace
 
 const PerDtype<AboveMask> above_mask = PRUNEPACK_PER_ELEMENT(above_mask_of);
-const PerDtype<TiedMask> tied_mask = PRUNEPACK_PER_ELEMENT(tied_mask_of);
 const PerDtype<BracketMask> bracket_mask = PRUNEPACK_PER_ELEMENT(bracket_mask_of);
 
 }  // namespace prunepack::scalar

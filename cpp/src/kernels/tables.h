@@ -11,7 +11,6 @@
   namespace prunepack::isa {                                                    \
   extern const PerDtype<NmMask> nm_mask;                                        \
   extern const PerDtype<AboveMask> above_mask;                                  \
-  extern const PerDtype<TiedMask> tied_mask;                                    \
   extern const PerDtype<BracketMask> bracket_mask;                              \
   extern const PerDtype<KeyHistogram> key_histogram;                            \
   extern const PerDtype<TileNorms> tile_norms;                                  \
