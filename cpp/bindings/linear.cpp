@@ -73,7 +73,9 @@ void bind_linear(py::module_& module) {
       .value("bfloat16", Activations::bfloat16)
       .value("int8", Activations::int8)
       .finalize();
-  py::class_<Prepared>(module, "Prepared")
+  // The metaclass is what a type stub can say.
+  const auto metaclass = py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type));
+  py::class_<Prepared>(module, "Prepared", py::is_final(), metaclass)
       .def_property_readonly(
           "layout",
           [](const Prepared& self) { return kLayoutNames[static_cast<std::size_t>(self.layout)]; })

@@ -1,4 +1,4 @@
-"""Prune neural-network weights on the CPU, store them small, and get them back."""
+"""Prune neural-network weights on the CPU, store them small, and compute with them so."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from ._core import isa
 from ._entries import RawTensor
 from ._errors import FormatError
 from ._files import load_file, save_file
+from ._linear import PackedLinear, linear
 from ._masks import Mask, prune_mask
 from ._packed import PackedTensor, pack
 from ._patterns import NM, Block, Pattern, Threshold, Unstructured
+from ._prepared import PreparedMatrix
 from ._prune import prune
 from ._verify import Verification, verify
 
@@ -34,8 +36,10 @@ __all__ = [
     "FormatError",
     "InspectReport",
     "Mask",
+    "PackedLinear",
     "PackedTensor",
     "Pattern",
+    "PreparedMatrix",
     "RawTensor",
     "Threshold",
     "Unstructured",
@@ -44,6 +48,7 @@ __all__ = [
     "__version__",
     "inspect_file",
     "isa",
+    "linear",
     "load_file",
     "num_threads",
     "pack",

@@ -1,6 +1,6 @@
 import enum
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,24 @@ class Dtype(enum.Enum):
     float32 = 6
     float64 = 7
     __pybind11_native_enum__: object
+
+class Activations(enum.Enum):
+    float32 = 0
+    bfloat16 = 1
+    int8 = 2
+    __pybind11_native_enum__: object
+
+@final
+class Prepared:
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    @property
+    def layout(self) -> str: ...
+    @property
+    def kept(self) -> int: ...
+    @property
+    def breadth(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
 
 def isa() -> str: ...
 def isas() -> list[str]: ...
@@ -108,3 +126,25 @@ def apply_mask(
     isa: str | None = None,
 ) -> None: ...
 def count_rows(mask: _Bytes, *, isa: str | None = None) -> npt.NDArray[np.int64]: ...
+def prepare(
+    mask: _Bytes,
+    values: _Array,
+    dtype: Dtype,
+    rows: int,
+    columns: int,
+    layout: str | None,
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> Prepared: ...
+def linear(
+    matrix: Prepared,
+    x: npt.NDArray[np.float32],
+    activations: Activations,
+    scales: npt.NDArray[np.float32] | None,
+    bias: npt.NDArray[np.float32] | None,
+    out: npt.NDArray[np.float32],
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> None: ...
