@@ -8,9 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from .._bench import run_bench
 from .._checkpoint import inspect_file, pack_file, prune_file, unpack_file, verify_file
 from .._demo import run_demo
-from . import _show
+from . import _show, _show_bench
 from ._arguments import pattern_from
 from ._parser import UsageError
 from ._progress import progress_bar
@@ -87,6 +88,28 @@ def verify(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def bench(options: argparse.Namespace) -> int:
+    """Carry out ``prunepack bench``; the status is 1 when a packed layer's result is wrong."""
+    with progress_bar("timing", shown=_talks(options)) as progress:
+        report = run_bench(
+            options.shapes,
+            dtype=options.dtype,
+            batches=options.batch,
+            patterns=options.patterns,
+            num_threads=options.num_threads,
+            progress=progress,
+        )
+    if options.json:
+        _print_json(report.to_json())
+    elif not options.quiet:
+        _show_bench.show_bench_report(report)
+    for shape in report.shapes:
+        for row in shape.packed:
+            if row.wrong:
+                print(f"prunepack: {row.pattern}: the packed result is wrong", file=sys.stderr)
+    return 0 if report.ok else 1
+
+
 def demo(options: argparse.Namespace) -> int:
     """Carry out ``prunepack demo``; the status is 1 when a weight is not what it must be."""
     if options.keep is None:
@@ -145,5 +168,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "unpack": unpack,
     "inspect": inspect,
     "verify": verify,
+    "bench": bench,
     "demo": demo,
 }

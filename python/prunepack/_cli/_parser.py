@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from .. import __version__
+from .._bench import DEFAULT_BATCHES, DEFAULT_PATTERNS, DTYPES
 from . import _arguments
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ examples:
   prunepack prune model.safetensors small.safetensors --block 4x1 --sparsity 50%
   prunepack inspect small.safetensors
   prunepack unpack small.safetensors dense.safetensors
+  prunepack bench 4096x11008
   prunepack demo
 
 In N:M, N counts the zeros: 3:4 keeps one weight of four and is 75 % sparse.
@@ -75,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_unpack(commands)
     _add_inspect(commands)
     _add_verify(commands)
+    _add_bench(commands)
     _add_demo(commands)
     return parser
 
@@ -151,6 +154,46 @@ def _add_verify(commands: Commands) -> None:
     _add_pattern(parser)
     _add_selection(parser)
     _add_common(parser, threads=False)
+
+
+def _add_bench(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "bench",
+        "time linear layers of your shapes here, dense and packed",
+        "Time linear layers on this machine: dense, as prunepack, NumPy and torch (if it is\n"
+        "installed) compute them, and packed. The weights are random numbers, pruned each way.\n"
+        "Contestants take turns; what is printed are medians.",
+    )
+    parser.add_argument(
+        "shapes",
+        metavar="SHAPE",
+        nargs="+",
+        type=_arguments.matrix_shape,
+        help="OUTxIN, the outputs and inputs of a layer, such as 4096x11008",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=tuple(DTYPES),
+        default="float32",
+        help="the dtype of the weights (float32); bfloat16 and int8 take such activations, too",
+    )
+    parser.add_argument(
+        "--batch",
+        metavar="B,B",
+        type=_arguments.batches,
+        default=DEFAULT_BATCHES,
+        help=f"rows of activations ({','.join(map(str, DEFAULT_BATCHES))})",
+    )
+    parser.add_argument(
+        "--patterns",
+        metavar="P,P",
+        type=_arguments.patterns,
+        default=DEFAULT_PATTERNS,
+        help=f"what to prune ({','.join(DEFAULT_PATTERNS).replace('%', '%%')});"
+        " 16x1@75%% is blocks of 16 outputs by 1 input",
+    )
+    _add_common(parser)
 
 
 def _add_demo(commands: Commands) -> None:
