@@ -147,7 +147,7 @@ def _prepare(model: Any, pattern: pp.Pattern | None, tokens: Any) -> Models:
 
 
 def _prepared_bytes(layer: PackedLinear) -> int:
-    return layer.packed.prepare().nbytes
+    return sum(matrix.nbytes for matrix in layer.packed._prepared.values())
 
 
 def _embed(model: Any, tokens: Any) -> Any:

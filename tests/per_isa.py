@@ -127,11 +127,14 @@ class Operations:
             )
             return out.view(w.dtype).copy()
 
-    def prepare(self, w: npt.NDArray[Any], layout: str | None = None) -> _core.Prepared:
+    def prepare(
+        self, w: npt.NDArray[Any], layout: str | None = None, activations: str = "float32"
+    ) -> _core.Prepared:
         mask, values, _ = pack(w, np.ones(w.shape, dtype=bool))
         bits, dtype = values.view(bits_type(w.dtype)), kernel_dtype(w.dtype)
         rows, cols = w.shape
-        return _core.prepare(mask, bits, dtype, rows, cols, layout, **self._where)
+        mode = _core.Activations[activations]
+        return _core.prepare(mask, bits, dtype, rows, cols, layout, activations=mode, **self._where)
 
     def linear(
         self,

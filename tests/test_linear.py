@@ -287,6 +287,19 @@ def test_prepared_once_and_kept(w: npt.NDArray[Any]) -> None:
     assert packed.nbytes == before
 
 
+def test_prepared_for_each_kind_of_activations() -> None:
+    packed = pp.pack(sparse_matrix("90 %", BFLOAT16, (64, 64)))
+    x = rows_of_x(64)
+    y = pp.linear(x.astype(BFLOAT16), packed)
+    assert same_bits(y, pp.linear(x, packed, activations="bfloat16").astype(BFLOAT16))
+    rounded, plain = packed.prepare(activations="bfloat16"), packed.prepare()
+    assert rounded is not plain
+    assert packed.prepare(activations="bfloat16") is rounded
+    assert packed.prepare(activations="float32") is plain
+    with pytest.raises(TypeError, match="activations of int8 must go with weights of int8"):
+        packed.prepare(activations="int8")
+
+
 def test_prepared_is_not_pickled(w: npt.NDArray[Any]) -> None:
     packed = pp.pack(w)
     size = len(pickle.dumps(packed))

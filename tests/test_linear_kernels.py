@@ -60,7 +60,7 @@ def assert_product(
     random = np.random.default_rng(w.size)
     bias = random.standard_normal(len(w), np.float32)
     scales = random.standard_normal(len(w), np.float32)
-    matrix = on.prepare(w, layout)
+    matrix = on.prepare(w, layout, activations)
     assert layout in (None, matrix.layout)
     for given_bias, given_scales in ((None, None), (bias, scales)):
         y = on.linear(x, matrix, len(w), given_bias, given_scales, activations)

@@ -134,6 +134,7 @@ def prepare(
     columns: int,
     layout: str | None,
     *,
+    activations: Activations = ...,
     threads: int,
     isa: str | None = None,
 ) -> Prepared: ...

@@ -11,6 +11,7 @@ from ._prepared import (
     channel_vector,
     check_matrix,
     checked_activations,
+    default_activations,
     multiply,
 )
 
@@ -46,7 +47,7 @@ def linear(
         What each output is multiplied with before the bias is added, 1 by default. int8 weights
         are seldom of use without. float32; float16 and bfloat16 are converted.
     activations : {"float32", "bfloat16", "int8"}, optional
-        What x is rounded to before it is multiplied; by default float32, which leaves it alone.
+        What x is rounded to before it is multiplied; by default nothing is rounded.
         "bfloat16" goes with bfloat16 weights, and "int8" with int8 weights: each row of x is then
         rounded to 127 steps on either side of zero, the largest magnitude being step 127, and a
         row that is not finite makes its results NaN. Faster where the CPU has instructions for it.
@@ -92,16 +93,16 @@ def linear(
     >>> pp.linear(x, pp.pack(w), np.array([0.5, 0], np.float32))
     array([[  20.5, 3001. ]], dtype=float32)
     """
-    if isinstance(packed, PackedTensor):
-        matrix = packed.prepare(num_threads=num_threads)
-    elif isinstance(packed, PreparedMatrix):
-        matrix = packed
-    else:
+    if not isinstance(packed, PackedTensor | PreparedMatrix):
         msg = f"packed must be a PackedTensor or PreparedMatrix, got {type(packed).__name__}"
         raise TypeError(msg)
+    array = as_array(x, "x")
+    activations = default_activations(activations, array.dtype, packed.dtype)
+    if isinstance(packed, PackedTensor):
+        packed = packed.prepare(activations=activations, num_threads=num_threads)
     return multiply(
-        x,
-        matrix,
+        array,
+        packed,
         bias,
         scales=scales,
         activations=activations,

@@ -21,7 +21,7 @@ from ._arrays import (
 )
 from ._dtypes import dtype_info
 from ._masks import Mask, bool_array, checked_bits, checked_shape
-from ._prepared import PreparedMatrix
+from ._prepared import PreparedMatrix, check_matrix, checked_activations
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -88,7 +88,7 @@ class PackedTensor:
             _check_offsets(row_offsets, counted)
         self._row_offsets: npt.NDArray[np.int64] | None = _frozen(counted)
         self._values = _frozen(_checked_values(values, self._dtype, int(counted[-1])))
-        self._prepared: PreparedMatrix | None = None
+        self._prepared: dict[_core.Activations, PreparedMatrix] = {}
 
     @classmethod
     def _of_parts(
@@ -102,7 +102,7 @@ class PackedTensor:
         packed = cls.__new__(cls)
         packed._shape, packed._dtype = shape, dtype
         packed._mask, packed._values = _frozen(mask), _frozen(values)
-        packed._row_offsets = packed._prepared = None
+        packed._row_offsets, packed._prepared = None, {}
         return packed
 
     @property
@@ -208,7 +208,11 @@ class PackedTensor:
         return dense if out is None else out  # type: ignore[return-value]
 
     def prepare(
-        self, layout: str | None = None, *, num_threads: int | None = None
+        self,
+        layout: str | None = None,
+        *,
+        activations: str | None = None,
+        num_threads: int | None = None,
     ) -> PreparedMatrix:
         """Put a matrix into the order in which the kernels of `linear` read it.
 
@@ -217,15 +221,17 @@ class PackedTensor:
         layout : {"dense", "bitmask", "nm", "blocks", "index"}, optional
             By default the one that is likely to be the fastest here, which can be "dense".
             "nm" is the smaller of "nm4" and "nm16", which can be asked for as well.
+        activations : {"float32", "bfloat16", "int8"}, optional
+            What x will be rounded to, which may make another layout the fastest; see `linear`.
         num_threads : int, optional
             Threads to use; by default ``PRUNEPACK_NUM_THREADS``, else the usable cores.
 
         Returns
         -------
         PreparedMatrix
-            Without `layout` always the same one, which the tensor keeps for `linear` and ``@``.
-            It is made by the first of them to ask, and takes memory of its own, which `nbytes` of
-            the tensor does not count.
+            Without `layout` always the same one for the same `activations`: the tensor keeps it
+            for `linear` and ``@``, the first of which makes it. It takes memory of its own, which
+            `nbytes` of the tensor does not count.
 
         Raises
         ------
@@ -242,17 +248,17 @@ class PackedTensor:
         'index'
         """
         threads = resolve_threads(num_threads)
-        if layout is None and self._prepared is not None:
-            return self._prepared
+        check_matrix(self._shape, self._dtype)
+        mode = checked_activations(activations, self._dtype)
+        if layout is None and mode in self._prepared:
+            return self._prepared[mode]
         made = PreparedMatrix._of_parts(
-            self._shape, self._dtype, self._mask, self._values, layout, threads
+            self._shape, self._dtype, self._mask, self._values, layout, mode, threads
         )
         if layout is not None:
             return made
         # Two threads may both get here. A lock would be held in the child of a fork for ever.
-        if self._prepared is None:
-            self._prepared = made
-        return self._prepared
+        return self._prepared.setdefault(mode, made)
 
     def __matmul__(self, x: ArrayLike) -> Array:
         """Return the product with a vector, (inputs,), or with the columns of (inputs, batch)."""

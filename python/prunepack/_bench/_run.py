@@ -178,7 +178,7 @@ class _Shape:
     def _measure_packed(self, name: str, pattern: Pattern) -> PackedRow:
         mask = prune_mask(self._w, pattern, num_threads=self._threads)
         packed = pack(self._w, mask, num_threads=self._threads)
-        matrix = packed.prepare(num_threads=self._threads)
+        matrix = packed.prepare(activations=rounding(packed.dtype), num_threads=self._threads)
         layer = packed_layer(matrix, self._threads)
         timings = []
         for batch, fastest in self._fastest.items():

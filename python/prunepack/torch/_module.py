@@ -9,7 +9,13 @@ import torch
 
 from .._masks import prune_mask
 from .._packed import PackedTensor, pack
-from .._prepared import channel_vector, check_matrix, checked_activations, multiply
+from .._prepared import (
+    channel_vector,
+    check_matrix,
+    checked_activations,
+    default_activations,
+    multiply,
+)
 from ._memory import NUMPY_DTYPES, to_array, to_tensor
 
 if TYPE_CHECKING:
@@ -152,13 +158,16 @@ class PackedLinear(torch.nn.Module):
             If `x` is not on the CPU, or would need a gradient.
         """
         self._check_input(x)
+        rounding = default_activations(
+            self.activations, NUMPY_DTYPES[x.dtype], NUMPY_DTYPES[self.compressed.dtype]
+        )
         y = torch.empty((*x.shape[:-1], self.out_features), dtype=torch.float32)
         multiply(
             to_array(x.to(torch.float32)),
-            self.packed.prepare(),
+            self.packed.prepare(activations=rounding),
             _float32(self.bias),
             scales=_float32(self.weight_scale),
-            activations=self._rounding(x),
+            activations=rounding,
             out=y.numpy(),
             num_threads=torch.get_num_threads(),
         )
@@ -217,11 +226,6 @@ class PackedLinear(torch.nn.Module):
         if x.dtype not in NUMPY_DTYPES or not x.is_floating_point():
             msg = f"x must be float32, float16 or bfloat16, got {x.dtype}"
             raise TypeError(msg)
-
-    def _rounding(self, x: torch.Tensor) -> str | None:
-        if self.activations is None and x.dtype == self.compressed.dtype == torch.bfloat16:
-            return "bfloat16"  # nothing is lost, and the CPU may have instructions for it
-        return self.activations
 
     def _apply(self, fn: Any, recurse: bool = True) -> PackedLinear:
         after = fn(self.compressed[:0])
