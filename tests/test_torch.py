@@ -128,14 +128,12 @@ def test_bfloat16_activations_are_free_where_the_input_is_bfloat16() -> None:
 
 
 def test_as_many_threads_as_torch_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    from prunepack.torch import _module
-
     asked = []
 
-    def multiply(*_: Any, num_threads: int, **__: Any) -> None:
-        asked.append(num_threads)
+    def multiply(*arguments: Any) -> None:
+        asked.append(arguments[-1])
 
-    monkeypatch.setattr(_module, "multiply", multiply)
+    monkeypatch.setattr(pp.PreparedMatrix, "_multiply", multiply)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     PackedLinear.from_linear(dense_layer())(torch.randn(64))
     assert asked == [3]

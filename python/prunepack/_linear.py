@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._arrays import as_array
+from ._arrays import as_array, resolve_threads
 from ._packed import PackedTensor, pack
 from ._prepared import (
     PreparedMatrix,
@@ -96,10 +96,11 @@ def linear(
     if not isinstance(packed, PackedTensor | PreparedMatrix):
         msg = f"packed must be a PackedTensor or PreparedMatrix, got {type(packed).__name__}"
         raise TypeError(msg)
+    threads = resolve_threads(num_threads)
     array = as_array(x, "x")
     activations = default_activations(activations, array.dtype, packed.dtype)
     if isinstance(packed, PackedTensor):
-        packed = packed.prepare(activations=activations, num_threads=num_threads)
+        packed = packed.prepare(activations=activations, num_threads=threads)
     return multiply(
         array,
         packed,
@@ -107,7 +108,7 @@ def linear(
         scales=scales,
         activations=activations,
         out=out,
-        num_threads=num_threads,
+        num_threads=threads,
     )
 
 

@@ -129,6 +129,18 @@ class PreparedMatrix:
             raise ValueError(msg)
         return multiply(array.T, self).T
 
+    def _multiply(
+        self,
+        x: npt.NDArray[np.float32],
+        y: npt.NDArray[np.float32],
+        bias: npt.NDArray[np.float32] | None,
+        scales: npt.NDArray[np.float32] | None,
+        activations: _core.Activations,
+        threads: int,
+    ) -> None:
+        """Write into `y` what `linear` returns, for arguments that were checked."""
+        _core.linear(self._panels, x, activations, scales, bias, y, threads=threads)
+
     def __reduce__(self) -> NoReturn:
         msg = (
             "a PreparedMatrix cannot be pickled, because it is made for the CPU at hand; "
@@ -179,14 +191,13 @@ def multiply(
     )
     y = target if target is not None and in_place else np.empty(shape, FLOAT32)
     batch = array.size // inputs if inputs else math.prod(shape[:-1])
-    _core.linear(
-        matrix._panels,
+    matrix._multiply(
         contiguous(array.astype(FLOAT32, copy=False)).reshape(batch, inputs),
-        mode,
-        checked_scales,
-        checked_bias,
         y.reshape(batch, outputs),
-        threads=threads,
+        checked_bias,
+        checked_scales,
+        mode,
+        threads,
     )
     if target is not None:
         if not in_place:

@@ -14,7 +14,6 @@ from .._prepared import (
     check_matrix,
     checked_activations,
     default_activations,
-    multiply,
 )
 from ._memory import NUMPY_DTYPES, to_array, to_tensor
 
@@ -158,20 +157,22 @@ class PackedLinear(torch.nn.Module):
             If `x` is not on the CPU, or would need a gradient.
         """
         self._check_input(x)
-        rounding = default_activations(
-            self.activations, NUMPY_DTYPES[x.dtype], NUMPY_DTYPES[self.compressed.dtype]
+        packed = self.packed
+        activations = default_activations(self.activations, NUMPY_DTYPES[x.dtype], packed.dtype)
+        threads = torch.get_num_threads()
+        matrix = packed.prepare(activations=activations, num_threads=threads)
+        batch = x.shape[:-1].numel()
+        rows = _float32(x)
+        y = rows.new_empty((*x.shape[:-1], self.out_features))
+        matrix._multiply(
+            rows.numpy().reshape(batch, self.in_features),
+            y.numpy().reshape(batch, self.out_features),
+            _vector_array(self._buffers["bias"]),
+            _vector_array(self._buffers["weight_scale"]),
+            checked_activations(activations, packed.dtype),
+            threads,
         )
-        y = torch.empty((*x.shape[:-1], self.out_features), dtype=torch.float32)
-        multiply(
-            to_array(x.to(torch.float32)),
-            self.packed.prepare(activations=rounding),
-            _float32(self.bias),
-            scales=_float32(self.weight_scale),
-            activations=rounding,
-            out=y.numpy(),
-            num_threads=torch.get_num_threads(),
-        )
-        return y.to(x.dtype)
+        return y if x.dtype is torch.float32 else y.to(x.dtype)
 
     def extra_repr(self) -> str:
         """Say what the layer is, for the repr of a model."""
@@ -214,7 +215,7 @@ class PackedLinear(torch.nn.Module):
         return source.detach() if isinstance(source, torch.Tensor) else to_tensor(np.asarray(array))
 
     def _check_input(self, x: torch.Tensor) -> None:
-        if x.device.type != "cpu":
+        if not x.is_cpu:
             msg = f"x must be on the CPU, where PackedLinear computes, got {x.device}"
             raise RuntimeError(msg)
         if x.requires_grad and torch.is_grad_enabled():
@@ -226,6 +227,10 @@ class PackedLinear(torch.nn.Module):
         if x.dtype not in NUMPY_DTYPES or not x.is_floating_point():
             msg = f"x must be float32, float16 or bfloat16, got {x.dtype}"
             raise TypeError(msg)
+        if x.ndim == 0 or x.shape[-1] != self.in_features:
+            msg = f"x must have the {self.in_features} inputs of the layer on its last axis, got "
+            msg += f"{tuple(x.shape)}"
+            raise ValueError(msg)
 
     def _apply(self, fn: Any, recurse: bool = True) -> PackedLinear:
         after = fn(self.compressed[:0])
@@ -305,5 +310,12 @@ def _packed_of(parts: dict[str, Any]) -> PackedTensor:
     return packed
 
 
-def _float32(vector: torch.Tensor | None) -> Any:
-    return None if vector is None else vector.to(torch.float32).numpy()
+def _float32(tensor: torch.Tensor) -> torch.Tensor:
+    """Return `tensor` itself if the kernels can read it, else a copy; this takes no microsecond."""
+    if tensor.dtype is not torch.float32:
+        tensor = tensor.to(torch.float32)
+    return tensor.detach() if tensor.is_contiguous() else tensor.detach().contiguous()
+
+
+def _vector_array(vector: torch.Tensor | None) -> Any:
+    return None if vector is None else _float32(vector).numpy()
