@@ -132,13 +132,50 @@ def test_bfloat16_activations_are_free_where_the_input_is_bfloat16() -> None:
 def test_as_many_threads_as_torch_has(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def multiply(*arguments: Any) -> None:
-        asked.append(arguments[-1])
+    def multiply(*arguments: Any, openmp: bool) -> None:
+        asked.append((arguments[-1], openmp))
 
     monkeypatch.setattr(pp.PreparedMatrix, "_multiply", multiply)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     PackedLinear.from_linear(dense_layer())(torch.randn(64))
-    assert asked == [3]
+    assert asked == [(3, True)]
+
+
+FORK = """
+import os
+import torch
+from prunepack.torch import PackedLinear
+
+torch.set_num_threads(2)
+with torch.inference_mode():
+    layer, x = PackedLinear.from_linear(torch.nn.Linear(2000, 1000)), torch.randn(4, 2000)
+    y = layer(x)
+    torch.nn.functional.linear(torch.randn(500, 500), torch.randn(500, 500))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if torch.equal(layer(x), y) else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_does_not_wait_for_threads_of_torch() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert result.stdout == "0\n", result.stderr
+
+
+def test_the_same_bits_on_any_number_of_threads() -> None:
+    layer, x = PackedLinear.from_linear(torch.nn.Linear(2000, 1000), PATTERN), torch.randn(4, 2000)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = layer(x)
+        for threads in (2, 3, 5):
+            torch.set_num_threads(threads)
+            assert same(layer(x), alone)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_gradient_is_refused() -> None:

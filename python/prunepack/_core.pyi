@@ -147,5 +147,6 @@ def linear(
     out: npt.NDArray[np.float32],
     *,
     threads: int,
+    openmp: bool = False,
     isa: str | None = None,
 ) -> None: ...

@@ -137,9 +137,15 @@ class PreparedMatrix:
         scales: npt.NDArray[np.float32] | None,
         activations: _core.Activations,
         threads: int,
+        *,
+        openmp: bool = False,
     ) -> None:
-        """Write into `y` what `linear` returns, for arguments that were checked."""
-        _core.linear(self._panels, x, activations, scales, bias, y, threads=threads)
+        """Write into `y` what `linear` returns, for arguments that were checked.
+
+        With `openmp` the threads are those of the OpenMP runtime that some other library has
+        brought, if there is one.
+        """
+        _core.linear(self._panels, x, activations, scales, bias, y, threads=threads, openmp=openmp)
 
     def __reduce__(self) -> NoReturn:
         msg = (

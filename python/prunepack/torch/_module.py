@@ -171,6 +171,7 @@ class PackedLinear(torch.nn.Module):
             _vector_array(self._buffers["weight_scale"]),
             checked_activations(activations, packed.dtype),
             threads,
+            openmp=True,  # torch's: while they wait for its next call, others would not run
         )
         return y if x.dtype is torch.float32 else y.to(x.dtype)
 
