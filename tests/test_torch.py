@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import doctest
+import gc
 import importlib
 import io
 import os
@@ -223,6 +224,32 @@ def test_to_the_cpu_and_to_other_dtypes() -> None:
     assert "dtype=bfloat16, sparsity=0.75" in repr(half)
 
 
+@pytest.mark.filterwarnings("ignore")  # of torch's own, from one version to the next
+def test_compiled() -> None:
+    model, other = (torch.nn.Sequential(dense_layer(64, 64), torch.nn.GELU()) for _ in range(2))
+    pack_module(model, PATTERN)
+    pack_module(other, pp.NM(2, 4))
+    torch.compiler.reset()
+    for each in (model, other, copy.deepcopy(model)):
+        compiled = torch.compile(each, fullgraph=True, backend="eager")
+        for x in (torch.randn(3, 64), torch.randn(5, 64), torch.randn(2, 3, 64).bfloat16()):
+            assert same(compiled(x), each(x))
+    with torch.inference_mode(False), torch.no_grad():
+        graph = torch.export.export(model, (torch.randn(3, 64),)).module()
+        x = torch.randn(3, 64)
+        assert same(graph(x), model(x))
+        del model, each
+        gc.collect()
+        with pytest.raises(RuntimeError, match="must be in this process, where the graph was made"):
+            graph(x)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_trace_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="PackedLinear must not be traced"):
+        torch.jit.trace(PackedLinear.from_linear(dense_layer()), torch.randn(3, 64))
+
+
 def test_copies_and_pickle() -> None:
     layer, x = PackedLinear.from_linear(dense_layer(), PATTERN), torch.randn(3, 64)
     y = layer(x)
@@ -403,6 +430,19 @@ def test_load_into_a_model_built_anew(tmp_path: Path, assign: bool, swapped: boo
     assert isinstance(again.again, PackedLinear)
     assert again.again is again.first
     assert (again.first.compressed.data_ptr() == state["first.compressed"].data_ptr()) == assign
+
+
+def test_scales_are_loaded() -> None:
+    packed = pp.pack(sparse_matrix("50 %", np.dtype(np.int8), (48, 64)))
+    layer = torch.nn.Sequential(PackedLinear(packed, torch.randn(48), torch.rand(48)))
+    again = torch.nn.Sequential(dense_layer())
+    load_packed(again, layer.state_dict())
+    x = torch.randn(3, 64)
+    assert same(again(x), layer(x))
+    state = layer.state_dict()
+    state["0.weight_scale"] = torch.rand(47)
+    with pytest.raises(RuntimeError, match=r"size mismatch for 0\.weight_scale"):
+        load_packed(again, state)
 
 
 def test_load_state_dict_into_a_packed_model() -> None:

@@ -93,9 +93,7 @@ def pack_module(
     places = _linear_places(model)
     _check_included(globs[0], places)
     notes = _why_not(model, places, globs, min_size)
-    done: dict[
-        int, PackedTensor
-    ] = {}  # by the weight: none of these ids is given away before the end
+    done: dict[int, PackedTensor] = {}  # by the id of a weight that was there at the beginning
     reports = []
     for names in places:
         layer = model.get_submodule(names[0])

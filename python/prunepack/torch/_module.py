@@ -15,6 +15,7 @@ from .._prepared import (
     checked_activations,
     default_activations,
 )
+from ._compiled import number_of, packed_linear
 from ._memory import NUMPY_DTYPES, to_array, to_tensor
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class PackedLinear(torch.nn.Module):
 
     Notes
     -----
-    It has no gradients. It uses as many threads as ``torch.get_num_threads()`` says. What is
+    It has no gradients. `torch.compile` takes it as one operation. It uses as many threads as ``torch.get_num_threads()`` says. What is
     prepared for computing, on the first call, takes memory besides the packed weight, and is neither
     saved nor copied.
 
@@ -65,6 +66,7 @@ class PackedLinear(torch.nn.Module):
     """
 
     _packed: PackedTensor | None
+    weight_scale: torch.Tensor | None
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class PackedLinear(torch.nn.Module):
         checked_activations(activations, weight.dtype)
         self.out_features, self.in_features = weight.shape
         self.activations = activations
+        self._number = number_of(self)
         for part in PARTS:
             self.register_buffer(part, None)
         self._hold(weight)
@@ -156,6 +159,8 @@ class PackedLinear(torch.nn.Module):
         RuntimeError
             If `x` is not on the CPU, or would need a gradient.
         """
+        if torch.compiler.is_compiling():
+            return packed_linear(x, self._number, self.out_features)
         self._check_input(x)
         packed = self.packed
         activations = default_activations(self.activations, NUMPY_DTYPES[x.dtype], packed.dtype)
@@ -199,6 +204,10 @@ class PackedLinear(torch.nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_packed": None}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._number = number_of(self)
+
     def _hold(self, weight: PackedTensor) -> None:
         self._packed = weight
         self.bitmask = to_tensor(weight.mask)
@@ -218,6 +227,11 @@ class PackedLinear(torch.nn.Module):
     def _check_input(self, x: torch.Tensor) -> None:
         if not x.is_cpu:
             msg = f"x must be on the CPU, where PackedLinear computes, got {x.device}"
+            raise RuntimeError(msg)
+        if torch.jit.is_tracing():
+            msg = (
+                "PackedLinear must not be traced, because a trace cannot hold it; see torch.compile"
+            )
             raise RuntimeError(msg)
         if x.requires_grad and torch.is_grad_enabled():
             msg = (
@@ -269,6 +283,9 @@ class PackedLinear(torch.nn.Module):
             for part, tensor in parts.items():
                 setattr(self, part, tensor)
             self._packed = None
+        scales = state_dict.get(prefix + "weight_scale")
+        if self.weight_scale is None and isinstance(scales, torch.Tensor):
+            self.weight_scale = torch.empty(self.out_features, dtype=scales.dtype)
         super()._load_from_state_dict(
             state_dict,
             prefix,
