@@ -130,3 +130,7 @@ def test_everyone_has_a_turn_in_every_round(monkeypatch: pytest.MonkeyPatch) -> 
     outcome = _contest.take_turns(works, threads=1, seconds=0)
     assert [len(times) for times in outcome.seconds.values()] == [_contest.FEWEST_ROUNDS] * 2
     assert "".join(calls) == "aabb" + "ab" * _contest.FEWEST_ROUNDS
+    calls.clear()
+    monkeypatch.setattr(_contest, "REST_SECONDS", 0.0)
+    _contest.take_turns(works, threads=2, seconds=0)
+    assert "".join(calls) == "aabb" + "aabb" * _contest.FEWEST_ROUNDS, "threads are woken first"

@@ -14,6 +14,8 @@ Work: TypeAlias = "Callable[[], object]"
 # one of its size would.
 TURN_SECONDS = 1e-3
 FEWEST_ROUNDS, MOST_ROUNDS = 5, 101
+# OpenMP's idle threads and OpenBLAS's keep their cores for a while, which the next in turn needs.
+REST_SECONDS = 0.03
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,15 @@ def take_turns(works: Mapping[str, Work], *, threads: int, seconds: float) -> Ou
         if done >= FEWEST_ROUNDS and time.perf_counter() >= end:
             break
         for name, work in works.items():
-            outcome.seconds[name].append(_turn(work, calls[name], clock))
+            if threads > 1:
+                time.sleep(REST_SECONDS)
+            outcome.seconds[name].append(_turn(work, calls[name], clock, warm=threads > 1))
     return outcome
 
 
-def _turn(work: Work, calls: int, clock: Callable[[], float]) -> float:
-    if calls > 1:
-        work()  # brings into the caches what the one before drove out
+def _turn(work: Work, calls: int, clock: Callable[[], float], *, warm: bool) -> float:
+    if calls > 1 or warm:
+        work()  # brings into the caches what the one before drove out, and wakes threads
     start = clock()
     for _ in range(calls):
         work()
