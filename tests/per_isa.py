@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prunepack import NM, Block, Unstructured, _core
-from reference import rows_and_cols
+from reference import pack, rows_and_cols
 from samples import bits_type
 
 if TYPE_CHECKING:
@@ -126,6 +126,29 @@ class Operations:
                 w.view(out.dtype), kernel_dtype(w.dtype), rows, cols, mask, out, **self._where
             )
             return out.view(w.dtype).copy()
+
+    def prepare(
+        self, w: npt.NDArray[Any], layout: str | None = None, activations: str = "float32"
+    ) -> _core.Prepared:
+        mask, values, _ = pack(w, np.ones(w.shape, dtype=bool))
+        bits, dtype = values.view(bits_type(w.dtype)), kernel_dtype(w.dtype)
+        rows, cols = w.shape
+        mode = _core.Activations[activations]
+        return _core.prepare(mask, bits, dtype, rows, cols, layout, activations=mode, **self._where)
+
+    def linear(
+        self,
+        x: npt.NDArray[np.float32],
+        matrix: _core.Prepared,
+        outputs: int,
+        bias: npt.NDArray[np.float32] | None = None,
+        scales: npt.NDArray[np.float32] | None = None,
+        activations: str = "float32",
+    ) -> npt.NDArray[np.float32]:
+        mode = _core.Activations[activations]
+        with guarded((len(x), outputs), np.dtype(np.float32)) as out:
+            _core.linear(matrix, x, mode, scales, bias, out, **self._where)
+            return out.copy()
 
     @property
     def _where(self) -> dict[str, Any]:

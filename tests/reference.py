@@ -6,6 +6,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 
 from prunepack import NM, Block, Threshold, Unstructured
@@ -120,6 +121,43 @@ def prune(w: Weights, kept: Kept) -> Weights:
     pruned = w.copy()
     pruned[~kept] = np.zeros((), w.dtype)
     return pruned
+
+
+def rounded_activations(x: Weights, activations: str) -> npt.NDArray[np.float64]:
+    """Round a batch of float32 rows to what is multiplied with the weights."""
+    if activations == "bfloat16":
+        with np.errstate(invalid="ignore"):
+            return x.astype(ml_dtypes.bfloat16).astype(np.float64)
+    if activations == "int8":
+        finite = np.isfinite(x).all(axis=1, keepdims=True)
+        x = np.where(finite, x, np.float32(0))
+        step = np.abs(x).max(axis=1, keepdims=True, initial=0) / np.float32(127)
+        steps = np.clip(np.rint(x / np.where(step > 0, step, 1)), -127, 127)
+        return np.where(finite, np.where(step > 0, steps, 0) * step.astype(np.float64), np.nan)
+    return x.astype(np.float64)
+
+
+def linear(
+    x: Weights,
+    w: Weights,
+    bias: Weights | None = None,
+    scales: Weights | None = None,
+    activations: str = "float32",
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Linear layer in float64, and how far from it a sum in float32 may be.
+
+    Each of the n terms is rounded when it is multiplied and at most n times as it is added to others,
+    and there are four more roundings at the end: n + 4 times 2**-24 of the sum of the magnitudes. The
+    second part is for sums so small that their roundings are absolute.
+    """
+    rounded, weights = rounded_activations(x, activations), w.astype(np.float64)
+    scale = np.ones(len(w)) if scales is None else scales.astype(np.float64)
+    shift = np.zeros(len(w)) if bias is None else bias.astype(np.float64)
+    roundings = w.shape[1] + 4
+    with np.errstate(invalid="ignore"):
+        exact = rounded @ weights.T * scale + shift
+        magnitudes = np.abs(rounded) @ np.abs(weights).T * np.abs(scale) + np.abs(shift)
+        return exact, roundings * (magnitudes * 2.0**-24 + (1 + np.abs(scale)) * 2.0**-126)
 
 
 def rows_and_cols(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -10,6 +10,9 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from prunepack import NM, Block, Unstructured
+from reference import kept, prune
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -41,6 +44,18 @@ def same_bits(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> bool:
         and actual.shape == expected.shape
         and actual.tobytes() == expected.tobytes()
     )
+
+
+def assert_within(
+    y: npt.NDArray[np.float32],
+    exact: npt.NDArray[np.float64],
+    bound: npt.NDArray[np.float64],
+) -> None:
+    """Check that results are no further from the exact ones than they may be."""
+    finite = np.isfinite(exact)
+    wrong = np.argwhere(finite & ~(np.abs(y - np.where(finite, exact, 0)) <= bound))
+    assert len(wrong) == 0, f"{len(wrong)} of {y.size}, first {wrong[0]}"
+    assert np.array_equal(y[~finite], exact[~finite].astype(np.float32), equal_nan=True)
 
 
 def telling_bits(dtype: np.dtype[Any]) -> list[int]:
@@ -108,6 +123,28 @@ def sample(distribution: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> A
             w = (bits | sign * rng.integers(0, 2, shape, bits_type(dtype))).view(dtype)
     else:
         w = _rounded(_real(distribution, rng, shape), dtype)
+    w.flags.writeable = False
+    return w
+
+
+SPARSE_PATTERNS: dict[str, Unstructured | NM | Block] = {
+    "3:4": NM(3, 4),
+    "13:16": NM(13, 16),
+    "4x4 blocks": Block((4, 4), 0.7),
+    "16x1 blocks": Block((16, 1), 0.7),
+    "1x16 blocks": Block((1, 16), 0.7),
+    "90 %": Unstructured(0.9),
+    "50 %": Unstructured(0.5),
+    "none": Unstructured(0),
+    "all": Unstructured(1),
+}
+
+
+@cache
+def sparse_matrix(pattern: str, dtype: np.dtype[Any], shape: tuple[int, int]) -> Any:
+    """Read-only weights that follow a named pattern."""
+    w = sample("normal", dtype, shape)
+    w = prune(w, kept(w, SPARSE_PATTERNS[pattern]))
     w.flags.writeable = False
     return w
 

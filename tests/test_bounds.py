@@ -21,6 +21,7 @@ from prunepack import _core
 from reference import key
 from samples import DTYPES, REGISTER_BYTES, bits_type, random_bits
 
+COMPUTABLE = [each for each in DTYPES if each.name in ("float32", "float16", "bfloat16", "int8")]
 LIBC = ctypes.CDLL(None, use_errno=True)
 PAGE = mmap.PAGESIZE
 
@@ -44,7 +45,7 @@ class Cliff:
 
 def walk(isa: str) -> None:
     """Call every operation on every tail of every dtype, each array against its own cliff."""
-    cliffs = [Cliff() for _ in range(4)]
+    cliffs = [Cliff() for _ in range(6)]
     where: dict[str, Any] = {"threads": 1, "isa": isa}
     for dtype in DTYPES:
         for cols in range(2 * REGISTER_BYTES // dtype.itemsize + 2):
@@ -52,7 +53,7 @@ def walk(isa: str) -> None:
             kept = np.packbits(key(bits.view(dtype)) != 0, axis=1, bitorder="little")
             x, given, mask, out = (
                 cliff.place(array)
-                for cliff, array in zip(cliffs, (bits, kept, kept, bits), strict=True)
+                for cliff, array in zip(cliffs[:4], (bits, kept, kept, bits), strict=True)
             )
             element = kernel_dtype(dtype)
             for n, m in ((2, 4), (14, 16), (3, 7)):
@@ -69,6 +70,26 @@ def walk(isa: str) -> None:
             count = _core.pack(x, element, 1, cols, given, mask, out, **where)
             values = cliffs[0].place(out.ravel()[:count].copy())
             _core.unpack(given, values, element, 1, cols, out, **where)
+            if dtype in COMPUTABLE:
+                walk_linear(given, values, element, cols, cliffs[3:], where)
+
+
+def walk_linear(
+    mask: np.ndarray,
+    values: np.ndarray,
+    element: _core.Dtype,
+    cols: int,
+    cliffs: list[Cliff],
+    where: dict[str, Any],
+) -> None:
+    """Prepare a row in each layout, and multiply it with two, each array against its own cliff."""
+    for layout in ("dense", "bitmask", "nm4", "nm16", "blocks", "index"):
+        matrix = _core.prepare(mask, values, element, 1, cols, layout, **where)
+        arrays = np.ones((2, cols), np.float32), np.ones(1, np.float32), np.ones((2, 1), np.float32)
+        x, scales, out = (
+            cliff.place(array) for cliff, array in zip(cliffs[-3:], arrays, strict=True)
+        )
+        _core.linear(matrix, x, _core.Activations.float32, scales, scales, out, **where)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs mprotect")

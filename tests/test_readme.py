@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 import prunepack as pp
 from folders import write_folder
 from prunepack._cli import main
+from prunepack._cli._parser import build_parser
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -27,8 +31,23 @@ def test_python_blocks_run(
     assert len(blocks) >= 2
     namespace: dict[str, Any] = {}
     for block in blocks:
+        if "import torch" in block and find_spec("torch") is None:
+            continue
         exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102  # our own README
     assert capsys.readouterr().out.startswith("0.75 ")
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+def test_the_guide_to_torch_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    guide = README.parent / "docs/guides/run_a_torch_model_packed.md"
+    blocks = re.findall(
+        r"^```python\n(.*?)^```$", guide.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert len(blocks) >= 4
+    script = tmp_path / "guide.py"  # a process of its own: the guide changes settings of torch
+    script.write_text("\n".join(blocks), "utf-8")
+    subprocess.run([sys.executable, script], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +60,9 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = re.findall(r"^    prunepack (.*)$", README.read_text("utf-8"), re.MULTILINE)
     assert len(commands) >= 6
     for command in commands:
+        if command.startswith("bench"):  # takes long, and is tested by itself
+            build_parser().parse_args(shlex.split(command))
+            continue
         # The README's files come from different commands, so a verify may find another's pattern.
         status = main(shlex.split(command))
         assert status == 0 or (status == 1 and command.startswith("verify")), command

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from ctypes.util import find_library
 from typing import Any
 
 import numpy as np
@@ -144,3 +145,45 @@ print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 def test_a_child_that_forks_never_hangs() -> None:
     result = run(FORK)
     assert result.stdout == "[0, 0, 0]\n", result.stderr
+
+
+OPENMP = """
+import ctypes, sys
+import numpy as np
+import prunepack as pp
+from prunepack import _core
+
+def linear(openmp):
+    out = np.empty((5, 1031), np.float32)
+    matrix = _core.prepare(
+        packed.mask, packed.values.view(np.uint32), _core.Dtype.float32, 1031, 2003, None, threads=1
+    )
+    mode = _core.Activations.float32
+    _core.linear(matrix, x, mode, None, None, out, threads=3, openmp=openmp)
+    return out.tobytes()
+
+random = np.random.default_rng(0)
+packed = pp.pack(random.normal(size=(1031, 2003)).astype(np.float32))
+x = random.normal(size=(5, 2003)).astype(np.float32)
+assert not hasattr(ctypes.CDLL(None), "GOMP_parallel")
+alone = linear(False)
+assert linear(True) == alone
+{more}
+print("same")
+"""
+
+WITH_RUNTIME = """
+ctypes.CDLL("libgomp.so.1", ctypes.RTLD_GLOBAL)
+assert linear(True) == alone
+"""
+
+
+def test_threads_of_openmp_where_no_library_brings_them() -> None:
+    result = run(OPENMP.format(more=""))
+    assert result.stdout == "same\n", result.stderr
+
+
+@pytest.mark.skipif(find_library("gomp") is None, reason="there is no libgomp")
+def test_threads_of_openmp_where_a_library_brings_them() -> None:
+    result = run(OPENMP.format(more=WITH_RUNTIME))
+    assert result.stdout == "same\n", result.stderr

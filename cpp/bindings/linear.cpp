@@ -4,6 +4,7 @@
 #include <pybind11/native_enum.h>
 
 #include "bindings.h"
+#include "prunepack/threads.h"
 
 namespace prunepack {
 namespace {
@@ -47,7 +48,8 @@ const float* optional_floats(const std::optional<Floats>& array, std::size_t cou
 
 void bound_linear(const Prepared& matrix, const Floats& x, Activations activations,
                   const std::optional<Floats>& scales, const std::optional<Floats>& bias,
-                  Floats out, unsigned threads, const std::optional<std::string>& isa) {
+                  Floats out, unsigned threads, bool openmp,
+                  const std::optional<std::string>& isa) {
   if (x.ndim() != 2 || static_cast<std::size_t>(x.shape(1)) != matrix.columns) {
     throw py::value_error("x must be 2-D with as many columns as the matrix");
   }
@@ -62,6 +64,7 @@ void bound_linear(const Prepared& matrix, const Floats& x, Activations activatio
   const Kernels& kernels = table(isa);
   checked_threads(threads);
   const py::gil_scoped_release unlocked;
+  const OpenMpThreads helpers(openmp);
   linear(kernels, matrix, arguments, threads);
 }
 
@@ -73,7 +76,9 @@ void bind_linear(py::module_& module) {
       .value("bfloat16", Activations::bfloat16)
       .value("int8", Activations::int8)
       .finalize();
-  py::class_<Prepared>(module, "Prepared")
+  // The metaclass is what a type stub can say.
+  const auto metaclass = py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type));
+  py::class_<Prepared>(module, "Prepared", py::is_final(), metaclass)
       .def_property_readonly(
           "layout",
           [](const Prepared& self) { return kLayoutNames[static_cast<std::size_t>(self.layout)]; })
@@ -85,7 +90,8 @@ void bind_linear(py::module_& module) {
              "activations"_a = Activations::float32, "threads"_a, "isa"_a = py::none());
   module.def("linear", &bound_linear, "matrix"_a, "x"_a.noconvert(), "activations"_a,
              "scales"_a.noconvert().none(true), "bias"_a.noconvert().none(true),
-             "out"_a.noconvert(), py::kw_only(), "threads"_a, "isa"_a = py::none());
+             "out"_a.noconvert(), py::kw_only(), "threads"_a, "openmp"_a = false,
+             "isa"_a = py::none());
 }
 
 }  // namespace prunepack

@@ -4,6 +4,7 @@
 // already begun: so it never waits for a thread that may not exist, and calls cannot deadlock.
 #include "prunepack/threads.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -19,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace prunepack {
 namespace {
@@ -29,11 +31,24 @@ struct Job {
   Job(std::size_t task_count, const std::function<void(std::size_t)>& function)
       : tasks(task_count), work(function) {}
 
+  // Takes tasks until there are none; what each thread does.
+  void work_on() {
+    for (;;) {
+      const std::size_t task = next.fetch_add(1, std::memory_order_relaxed);
+      if (task >= tasks || failed.load(std::memory_order_relaxed)) return;
+      try {
+        work(task);
+      } catch (...) {
+        if (!failed.exchange(true)) error = std::current_exception();
+      }
+    }
+  }
+
   const std::size_t tasks;
   const std::function<void(std::size_t)>& work;
   std::atomic<std::size_t> next = 0;
   std::atomic<bool> failed = false;
-  std::exception_ptr error;  // guarded by the pool's mutex
+  std::exception_ptr error;  // written by the one thread that sets `failed`
   unsigned helpers = 0;      // workers inside; guarded by the pool's mutex
   unsigned wanted = 0;       // workers that may still join; guarded by the pool's mutex
 };
@@ -52,7 +67,7 @@ class Pool {
     } else {
       job_added_.notify_all();
     }
-    work_on(job);
+    job.work_on();
 
     std::unique_lock lock(mutex_);
     std::erase(queue_, &job);
@@ -77,22 +92,9 @@ class Pool {
       ++job.helpers;
       if (--job.wanted == 0) queue_.pop_front();
       lock.unlock();
-      work_on(job);
+      job.work_on();
       lock.lock();
       if (--job.helpers == 0) job_left_.notify_all();
-    }
-  }
-
-  void work_on(Job& job) {
-    for (;;) {
-      const std::size_t task = job.next.fetch_add(1, std::memory_order_relaxed);
-      if (task >= job.tasks || job.failed.load(std::memory_order_relaxed)) return;
-      try {
-        job.work(task);
-      } catch (...) {
-        const std::lock_guard lock(mutex_);
-        if (!job.failed.exchange(true)) job.error = std::current_exception();
-      }
     }
   }
 
@@ -114,6 +116,22 @@ Pool& pool() {
   }();
   (void)ready;
   return *the_pool;
+}
+
+// GOMP_parallel(function, data, threads, flags): how compiled code asks GCC's OpenMP runtime, and
+// LLVM's too, to call a function on a team of threads, of which the caller is one.
+using OpenMpParallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
+
+thread_local bool openmp_wanted = false;
+
+// A team does not survive a fork, and the runtime would wait for it for ever.
+std::atomic<bool> forked = false;
+const bool forks_are_seen = pthread_atfork(nullptr, nullptr, [] { forked = true; }) == 0;
+
+OpenMpParallel openmp_parallel() {
+  if (!forks_are_seen || forked) return nullptr;
+  // Not kept: the library that brings it may be loaded later.
+  return reinterpret_cast<OpenMpParallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
 }
 
 unsigned usable_cores() {
@@ -147,7 +165,15 @@ void parallel_for(std::size_t tasks, unsigned threads,
     return;
   }
   Job job(tasks, work);
-  pool().run(job, static_cast<unsigned>(helpers - 1));
+  const OpenMpParallel openmp = openmp_wanted ? openmp_parallel() : nullptr;
+  if (openmp == nullptr) return pool().run(job, static_cast<unsigned>(helpers - 1));
+  openmp([](void* data) { static_cast<Job*>(data)->work_on(); }, &job,
+         static_cast<unsigned>(helpers), 0);
+  if (job.error) std::rethrow_exception(job.error);
 }
+
+OpenMpThreads::OpenMpThreads(bool wanted) : before_(std::exchange(openmp_wanted, wanted)) {}
+
+OpenMpThreads::~OpenMpThreads() { openmp_wanted = before_; }
 
 }  // namespace prunepack

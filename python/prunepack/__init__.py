@@ -1,4 +1,4 @@
-"""Prune neural-network weights on the CPU, store them small, and get them back."""
+"""Prune neural-network weights on the CPU, store them small, and compute with them so."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ from ._core import isa
 from ._entries import RawTensor
 from ._errors import FormatError
 from ._files import load_file, save_file
+from ._linear import PackedLinear, linear
 from ._masks import Mask, prune_mask
 from ._model_masks import prune_masks
 from ._packed import PackedTensor, pack
 from ._patterns import NM, Block, Pattern, Threshold, Unstructured
+from ._prepared import PreparedMatrix
 from ._prune import apply_mask, prune
 from ._report import report_checkpoint
 from ._verify import Verification, verify
@@ -48,8 +50,10 @@ __all__ = [
     "InspectReport",
     "Mask",
     "MaskReport",
+    "PackedLinear",
     "PackedTensor",
     "Pattern",
+    "PreparedMatrix",
     "Progress",
     "RawTensor",
     "Rule",
@@ -63,6 +67,7 @@ __all__ = [
     "apply_masks",
     "inspect_checkpoint",
     "isa",
+    "linear",
     "load_file",
     "load_rules",
     "mask_checkpoint",

@@ -1,6 +1,6 @@
 import enum
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,24 @@ class Dtype(enum.Enum):
     float32 = 6
     float64 = 7
     __pybind11_native_enum__: object
+
+class Activations(enum.Enum):
+    float32 = 0
+    bfloat16 = 1
+    int8 = 2
+    __pybind11_native_enum__: object
+
+@final
+class Prepared:
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    @property
+    def layout(self) -> str: ...
+    @property
+    def kept(self) -> int: ...
+    @property
+    def breadth(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
 
 def isa() -> str: ...
 def isas() -> list[str]: ...
@@ -127,3 +145,27 @@ def importances(
 def mask_structure(
     mask: _Bytes, width: int, columns: _Bytes, *, threads: int, isa: str | None = None
 ) -> tuple[int, list[int], list[list[int]], int]: ...
+def prepare(
+    mask: _Bytes,
+    values: _Array,
+    dtype: Dtype,
+    rows: int,
+    columns: int,
+    layout: str | None,
+    *,
+    activations: Activations = ...,
+    threads: int,
+    isa: str | None = None,
+) -> Prepared: ...
+def linear(
+    matrix: Prepared,
+    x: npt.NDArray[np.float32],
+    activations: Activations,
+    scales: npt.NDArray[np.float32] | None,
+    bias: npt.NDArray[np.float32] | None,
+    out: npt.NDArray[np.float32],
+    *,
+    threads: int,
+    openmp: bool = False,
+    isa: str | None = None,
+) -> None: ...

@@ -21,6 +21,7 @@ from ._arrays import (
 )
 from ._dtypes import dtype_info
 from ._masks import Mask, checked_bits, checked_shape, given_bits
+from ._prepared import PreparedMatrix, check_matrix, checked_activations
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -67,8 +68,9 @@ class PackedTensor:
     (array([[130]], dtype=uint8), array([ 7, 56], dtype=int8))
     """
 
-    __slots__ = ("_dtype", "_mask", "_row_offsets", "_shape", "_values")
+    __slots__ = ("_dtype", "_mask", "_prepared", "_row_offsets", "_shape", "_values")
     __hash__ = None  # type: ignore[assignment]
+    __array_ufunc__ = None  # NumPy leaves x @ packed to this class, which has none
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class PackedTensor:
             _check_offsets(row_offsets, counted)
         self._row_offsets: npt.NDArray[np.int64] | None = _frozen(counted)
         self._values = _frozen(_checked_values(values, self._dtype, int(counted[-1])))
+        self._prepared: dict[_core.Activations, PreparedMatrix] = {}
 
     @classmethod
     def _of_parts(
@@ -99,7 +102,7 @@ class PackedTensor:
         packed = cls.__new__(cls)
         packed._shape, packed._dtype = shape, dtype
         packed._mask, packed._values = _frozen(mask), _frozen(values)
-        packed._row_offsets = None
+        packed._row_offsets, packed._prepared = None, {}
         return packed
 
     @property
@@ -203,6 +206,63 @@ class PackedTensor:
         if target is not None and not in_place:
             target[...] = dense
         return dense if out is None else out  # type: ignore[return-value]
+
+    def prepare(
+        self,
+        layout: str | None = None,
+        *,
+        activations: str | None = None,
+        num_threads: int | None = None,
+    ) -> PreparedMatrix:
+        """Put a matrix into the order in which the kernels of `linear` read it.
+
+        Parameters
+        ----------
+        layout : {"dense", "bitmask", "nm", "blocks", "index"}, optional
+            By default the one that is likely to be the fastest here, which can be "dense".
+            "nm" is the smaller of "nm4" and "nm16", which can be asked for as well.
+        activations : {"float32", "bfloat16", "int8"}, optional
+            What x will be rounded to, which may make another layout the fastest; see `linear`.
+        num_threads : int, optional
+            Threads to use; by default ``PRUNEPACK_NUM_THREADS``, else the usable cores.
+
+        Returns
+        -------
+        PreparedMatrix
+            Without `layout` always the same one for the same `activations`: the tensor keeps it
+            for `linear` and ``@``, the first of which makes it. It takes memory of its own, which
+            `nbytes` of the tensor does not count.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is not float32, float16, bfloat16 or int8.
+        ValueError
+            If the tensor is not 2-D, or does not fit `layout`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import prunepack as pp
+        >>> pp.pack(np.eye(64, dtype=np.float32)).prepare("index").layout
+        'index'
+        """
+        threads = resolve_threads(num_threads)
+        check_matrix(self._shape, self._dtype)
+        mode = checked_activations(activations, self._dtype)
+        if layout is None and mode in self._prepared:
+            return self._prepared[mode]
+        made = PreparedMatrix._of_parts(
+            self._shape, self._dtype, self._mask, self._values, layout, mode, threads
+        )
+        if layout is not None:
+            return made
+        # Two threads may both get here. A lock would be held in the child of a fork for ever.
+        return self._prepared.setdefault(mode, made)
+
+    def __matmul__(self, x: ArrayLike) -> Array:
+        """Return the product with a vector, (inputs,), or with the columns of (inputs, batch)."""
+        return self.prepare() @ x
 
     def to_mask(self) -> Mask:
         """Return the mask alone."""

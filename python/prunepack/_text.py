@@ -25,6 +25,16 @@ def in_seconds(seconds: float) -> str:
     return f"{minutes} min {rest} s"
 
 
+def in_short_seconds(seconds: float) -> str:
+    """Write a time with three digits: ``3.41 us``, ``12.1 ms``."""
+    for unit, scale in (("us", 1e6), ("ms", 1e3)):
+        value = seconds * scale
+        if value < 999.5:
+            decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+            return f"{value:.{decimals}f} {unit}"
+    return in_seconds(seconds)
+
+
 def in_percent(share: float | None) -> str:
     """Write a share: ``75.0 %``; nothing known is a dash."""
     return "-" if share is None else f"{100 * share:.1f} %"

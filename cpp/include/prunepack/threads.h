@@ -18,4 +18,20 @@ unsigned default_threads();
 void parallel_for(std::size_t tasks, unsigned threads,
                   const std::function<void(std::size_t)>& work);
 
+// While one of these lives, parallel_for takes its helpers, if `wanted`, from the OpenMP runtime
+// that another library has brought into the process; if there is none, from the pool as always.
+//
+// For calls in between those of that library: its workers do not sleep at once when they are idle,
+// and would keep the pool's from running.
+class OpenMpThreads {
+ public:
+  explicit OpenMpThreads(bool wanted);
+  ~OpenMpThreads();
+  OpenMpThreads(const OpenMpThreads&) = delete;
+  OpenMpThreads& operator=(const OpenMpThreads&) = delete;
+
+ private:
+  bool before_;
+};
+
 }  // namespace prunepack

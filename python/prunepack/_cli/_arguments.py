@@ -96,6 +96,36 @@ def threads(text: str) -> int:
     return number
 
 
+def matrix_shape(text: str) -> tuple[int, int]:
+    """Read ``4096x11008``: outputs, inputs."""
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(_is_natural(side) and int(side) > 0 for side in sides):
+        msg = f"must be OUTxIN, the outputs and inputs of a layer, such as 4096x11008, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(sides[0]), int(sides[1])
+
+
+def batches(text: str) -> tuple[int, ...]:
+    """Read ``1,4,16``."""
+    return tuple(at_least(1, part) for part in text.split(","))
+
+
+def patterns(text: str) -> dict[str, Pattern]:
+    """Read ``50%,2:4,16x1@75%``: patterns by the words for them."""
+    return {word: _pattern_of(word) for word in text.split(",")}
+
+
+def _pattern_of(word: str) -> Pattern:
+    try:
+        if ":" in word:
+            return NM(*zeros_of(word))
+        shape, separator, share = word.partition("@")
+        return Block(tile(shape), sparsity(share)) if separator else Unstructured(sparsity(word))
+    except (argparse.ArgumentTypeError, ValueError) as error:
+        msg = f"must be patterns such as 50%,3:4,16x1@75%, got {word!r}: {error}"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
 def pattern_from(options: argparse.Namespace, *, needed: bool) -> Pattern | None:
     """Put the pattern options together, or say which of them do not go together.
 

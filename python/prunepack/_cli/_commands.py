@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from .._bench import run_bench
 from .._checkpoint import (
     Rules,
     apply_masks,
@@ -21,7 +22,7 @@ from .._checkpoint import (
 )
 from .._demo import run_demo
 from .._report import report_checkpoint
-from . import _show
+from . import _show, _show_bench
 from ._arguments import pattern_from
 from ._output import print_json, writing_output
 from ._parser import UsageError
@@ -168,6 +169,29 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+def bench(options: argparse.Namespace) -> int:
+    """Carry out ``prunepack bench``; the status is 1 when a packed layer's result is wrong."""
+    with progress_bar("timing", shown=_talks(options)) as progress:
+        report = run_bench(
+            options.shapes,
+            dtype=options.dtype,
+            batches=options.batch,
+            patterns=options.patterns,
+            num_threads=options.num_threads,
+            progress=progress,
+        )
+    if options.json:
+        print_json(report.to_json())
+    elif not options.quiet:
+        with writing_output():
+            _show_bench.show_bench_report(report)
+    for shape in report.shapes:
+        for row in shape.packed:
+            if row.wrong:
+                print(f"prunepack: {row.pattern}: the packed result is wrong", file=sys.stderr)
+    return 0 if report.ok else 1
+
+
 def demo(options: argparse.Namespace) -> int:
     """Carry out ``prunepack demo``; the status is 1 when a weight is not what it must be."""
     if options.keep is None:
@@ -260,5 +284,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "inspect": inspect,
     "verify": verify,
     "report": report,
+    "bench": bench,
     "demo": demo,
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from .. import __version__
+from .._bench import DEFAULT_BATCHES, DEFAULT_PATTERNS, DTYPES
 from . import _arguments
 from ._output import writing_output
 
@@ -29,6 +30,7 @@ examples:
   prunepack prune model.safetensors small.safetensors --block 4x1 --sparsity 50%
   prunepack inspect small.safetensors
   prunepack unpack small.safetensors dense.safetensors
+  prunepack bench 4096x11008
   prunepack demo
 
   prunepack prune MODEL-FOLDER SMALLER-FOLDER --target-size 3GB
@@ -89,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_verify(commands)
     _add_report(commands)
+    _add_bench(commands)
     _add_demo(commands)
     return parser
 
@@ -227,6 +230,46 @@ def _add_report(commands: Commands) -> None:
         metavar="FILE",
         type=Path,
         help="what prune --json printed, for how long each tensor took",
+    )
+    _add_common(parser)
+
+
+def _add_bench(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "bench",
+        "time linear layers of your shapes here, dense and packed",
+        "Time linear layers on this machine: dense, as prunepack, NumPy and torch (if it is\n"
+        "installed) compute them, and packed. The weights are random numbers, pruned each way.\n"
+        "Contestants take turns; what is printed are medians.",
+    )
+    parser.add_argument(
+        "shapes",
+        metavar="SHAPE",
+        nargs="+",
+        type=_arguments.matrix_shape,
+        help="OUTxIN, the outputs and inputs of a layer, such as 4096x11008",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=tuple(DTYPES),
+        default="float32",
+        help="the dtype of the weights (float32); bfloat16 and int8 take such activations, too",
+    )
+    parser.add_argument(
+        "--batch",
+        metavar="B,B",
+        type=_arguments.batches,
+        default=DEFAULT_BATCHES,
+        help=f"rows of activations ({','.join(map(str, DEFAULT_BATCHES))})",
+    )
+    parser.add_argument(
+        "--patterns",
+        metavar="P,P",
+        type=_arguments.patterns,
+        default=DEFAULT_PATTERNS,
+        help=f"what to prune ({','.join(DEFAULT_PATTERNS).replace('%', '%%')});"
+        " 16x1@75%% is blocks of 16 outputs by 1 input",
     )
     _add_common(parser)
 
