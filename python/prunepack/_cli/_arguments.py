@@ -99,7 +99,7 @@ def threads(text: str) -> int:
 def matrix_shape(text: str) -> tuple[int, int]:
     """Read ``4096x11008``: outputs, inputs."""
     sides = text.lower().split("x")
-    if len(sides) != 2 or not all(_is_natural(side) and int(side) > 0 for side in sides):
+    if len(sides) != 2 or not all(_words.is_natural(side) and int(side) > 0 for side in sides):
         msg = f"must be OUTxIN, the outputs and inputs of a layer, such as 4096x11008, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return int(sides[0]), int(sides[1])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._bench import run_bench
 from .._checkpoint import (
+    Progress,
     Rules,
     apply_masks,
     inspect_checkpoint,
@@ -178,7 +179,7 @@ def bench(options: argparse.Namespace) -> int:
             batches=options.batch,
             patterns=options.patterns,
             num_threads=options.num_threads,
-            progress=progress,
+            progress=None if progress is None else _of_measurements(progress),
         )
     if options.json:
         print_json(report.to_json())
@@ -190,6 +191,11 @@ def bench(options: argparse.Namespace) -> int:
             if row.wrong:
                 print(f"prunepack: {row.pattern}: the packed result is wrong", file=sys.stderr)
     return 0 if report.ok else 1
+
+
+def _of_measurements(progress: Callable[[Progress], None]) -> Callable[[str, int, int], None]:
+    """Let a bar for tensors show measurements, which have none."""
+    return lambda name, done, total: progress(Progress(name, 0, 0, done, total))
 
 
 def demo(options: argparse.Namespace) -> int:

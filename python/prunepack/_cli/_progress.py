@@ -55,7 +55,7 @@ def progress_bar(verb: str, *, shown: bool = True) -> Iterator[Callable[[Progres
     def advance(at: Progress) -> None:
         if not bar.live.is_started and monotonic() - started > PATIENCE_SECONDS:
             bar.start()
-        tensors = f"{at.tensors:,}/{at.total_tensors:,}"
+        tensors = f"{at.tensors:,}/{at.total_tensors:,}" if at.total_tensors else ""
         bar.update(
             task,
             completed=at.nbytes,

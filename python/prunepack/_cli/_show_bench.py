@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import _text
+from .. import _text
 from ._show import PIPE_WIDTH, console, table
 
 if TYPE_CHECKING:
