@@ -100,6 +100,17 @@ def test_every_batch(isa: str, product: tuple[np.dtype[Any], str], layout: str) 
         assert_product(Operations(isa), rows_of_x(batch, 65), w, layout, activations)
 
 
+@pytest.mark.parametrize("layout", ["bitmask", "index"])
+@pytest.mark.parametrize("pattern", ["50 %", "90 %", "all", "none"])
+def test_batches_that_are_worth_expanding(
+    isa: str, product: tuple[np.dtype[Any], str], layout: str, pattern: str
+) -> None:
+    dtype, activations = product
+    for shape, batch in (((35, 130), 64), ((35, 130), 101), ((16, 1), 70), ((3, 2000), 67)):
+        w = sparse_matrix(pattern, dtype, shape)
+        assert_product(Operations(isa, 2), rows_of_x(batch, shape[1]), w, layout, activations)
+
+
 @pytest.mark.parametrize("kept", range(17))
 def test_every_number_kept_of_a_group(
     isa: str, product: tuple[np.dtype[Any], str], kept: int

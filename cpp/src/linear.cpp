@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "chunks.h"
+#include "panel_expansion.h"
 #include "scratch.h"
 
 namespace prunepack {
@@ -23,9 +24,10 @@ std::size_t padded_batch(std::size_t rows) {
   return *std::lower_bound(std::begin(kBatches), std::end(kBatches), rows);
 }
 
-Product product_of(const Kernels& kernels, const Prepared& matrix, Activations activations) {
+Product product_of(const Kernels& kernels, Layout layout, const Prepared& matrix,
+                   Activations activations) {
   const auto has = [&](Product product) {
-    return panel_product(kernels, matrix.layout, product) != nullptr;
+    return panel_product(kernels, layout, product) != nullptr;
   };
   if (activations == Activations::bfloat16 && has(Product::bfloat16_bfloat16)) {
     return Product::bfloat16_bfloat16;
@@ -218,10 +220,47 @@ class PieceSums {
   alignas(kPanelAlignment) float sums_[kSums];
 };
 
+// The panels of a piece, as the kernel reads them: where they are, or made dense.
+class PiecePanels {
+ public:
+  PiecePanels(const Kernels& kernels, const Prepared& matrix, bool expanded, std::size_t begin,
+              std::size_t end)
+      : matrix_(matrix), begin_(begin), count_(end - begin) {
+    if (!expanded) return;
+    dense_ = Scratch<std::uint8_t>(count_ * dense_bytes(matrix, matrix.blocks) + kPanelAlignment);
+    for (std::size_t stripe = 0; stripe < matrix.stripe_count(); ++stripe) {
+      for (std::size_t panel = begin; panel < end; ++panel) {
+        expand_panel(kernels, matrix, matrix.stripe_blocks(stripe), prepared(stripe, panel),
+                     dense_.get() + dense_at(stripe, panel));
+      }
+    }
+  }
+
+  const std::uint8_t* at(std::size_t stripe, std::size_t panel) const {
+    if (dense_.get() == nullptr) return prepared(stripe, panel);
+    return dense_.get() + dense_at(stripe, panel);
+  }
+
+ private:
+  const std::uint8_t* prepared(std::size_t stripe, std::size_t panel) const {
+    return matrix_.panels.get() + matrix_.offsets[stripe * matrix_.panel_count() + panel];
+  }
+  std::size_t dense_at(std::size_t stripe, std::size_t panel) const {
+    return count_ * dense_bytes(matrix_, matrix_.stripes[stripe]) +
+           (panel - begin_) * dense_bytes(matrix_, matrix_.stripe_blocks(stripe));
+  }
+
+  const Prepared& matrix_;
+  std::size_t begin_, count_;
+  Scratch<std::uint8_t> dense_;
+};
+
 // How many pieces the panels are cut into: enough to keep the threads equally busy, and, where
 // several batches pass over them, small enough for the caches.
-std::size_t pieces_of(const Prepared& matrix, std::size_t batch, unsigned threads) {
-  const std::size_t cached = batch > kMostBatch ? matrix.nbytes() / kPiecesBytes : 0;
+std::size_t pieces_of(const Prepared& matrix, std::size_t batch, bool expanded, unsigned threads) {
+  const std::size_t bytes =
+      expanded ? matrix.panel_count() * dense_bytes(matrix, matrix.blocks) : matrix.nbytes();
+  const std::size_t cached = batch > kMostBatch ? bytes / kPiecesBytes : 0;
   return std::max<std::size_t>(cached, threads > 1 ? 4 * threads : 1);
 }
 
@@ -238,15 +277,18 @@ std::size_t first_panel(const Prepared& matrix, std::size_t piece, std::size_t p
 void linear(const Kernels& kernels, const Prepared& matrix, const LinearArguments& arguments,
             unsigned threads) {
   if (matrix.panel_count() == 0 || arguments.batch == 0) return;
-  const Product product = product_of(kernels, matrix, arguments.activations);
-  const PanelProduct kernel = panel_product(kernels, matrix.layout, product);
+  const bool expanded = pays_to_expand(matrix, arguments.batch);
+  const Layout layout = expanded ? Layout::dense : matrix.layout;
+  const Product product = product_of(kernels, layout, matrix, arguments.activations);
+  const PanelProduct kernel = panel_product(kernels, layout, product);
   const Arranged x(matrix, arguments, product);
   const unsigned useful = threads_worth(matrix.nbytes() * arguments.batch, threads);
-  const std::size_t pieces = pieces_of(matrix, arguments.batch, useful);
+  const std::size_t pieces = pieces_of(matrix, arguments.batch, expanded, useful);
   parallel_for(pieces, useful, [&](std::size_t piece) {
     const std::size_t begin = first_panel(matrix, piece, pieces);
     const std::size_t end = first_panel(matrix, piece + 1, pieces);
     if (begin == end) return;
+    const PiecePanels panels(kernels, matrix, expanded, begin, end);
     PieceSums sums(matrix, product, begin, end);
     for (std::size_t first = 0; first < arguments.batch; first += kMostBatch) {
       const std::size_t rows = std::min(kMostBatch, arguments.batch - first);
@@ -254,9 +296,8 @@ void linear(const Kernels& kernels, const Prepared& matrix, const LinearArgument
         const PanelShape shape{matrix.stripe_blocks(stripe), matrix.kept, matrix.breadth,
                                padded_batch(rows)};
         const void* activations = x.batch(first, shape.batch, matrix.stripes[stripe]);
-        const std::size_t* offsets = matrix.offsets.data() + stripe * matrix.panel_count();
         for (std::size_t panel = begin; panel < end; ++panel) {
-          kernel(shape, matrix.panels.get() + offsets[panel], activations, sums.of_kernel());
+          kernel(shape, panels.at(stripe, panel), activations, sums.of_kernel());
           const float* all = sums.add(panel, stripe, shape.batch);
           if (stripe + 1 < matrix.stripe_count()) continue;
           finish(matrix, arguments, x, product, panel, first, rows, all);
