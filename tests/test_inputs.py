@@ -248,7 +248,7 @@ def test_torch() -> None:
 
     for name in ("int8", "uint8", "float16", "bfloat16", "float32", "float64"):
         tensor = torch.tensor(W.astype(np.int8).astype(float).tolist()).to(getattr(torch, name))
-        expected = pp.prune(np.array(tensor.double()).astype(name), HALF)
+        expected = pp.prune(tensor.double().numpy().astype(name), HALF)
         assert same_bits(pp.prune(tensor, HALF), expected)
         assert same_bits(pp.prune(tensor.T, pp.NM(2, 4, axis=0)), expected.T.copy())
         kept = tensor.clone()
