@@ -223,7 +223,7 @@ def test_the_same_bits_on_any_number_of_threads(
         ("3:4", {"nm4"}),
         ("13:16", {"nm16"}),
         ("16x1 blocks", {"blocks"}),
-        ("90 %", {"index", "bitmask"}),
+        ("90 %", {"index", "bitmask", "nm16"}),
         ("none", {"dense"}),
     ],
 )
