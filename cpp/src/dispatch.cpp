@@ -79,8 +79,8 @@ constexpr Kernels kTables[] = {
      .expand_stream = &neon::expand,
      .apply_mask = &neon::apply_mask,
      .count_bits = neon::count_bits,
-     .panels = {&neon::panel_dense, &neon::panel_bitmask, &neon::panel_nm4,
-                &neon::panel_nm16, &neon::panel_blocks, &neon::panel_index},
+     .panels = {&neon::panel_dense, &neon::panel_bitmask, &neon::panel_nm4, &neon::panel_nm16,
+                &neon::panel_blocks, &neon::panel_index},
      .dots = {}},
 #endif
     {.isa = Isa::scalar,
