@@ -102,7 +102,7 @@ def _read_goals() -> tuple[float, list[Goal]]:
         Goal(entry["operation"], entry["benchmark"], dtype, isa, entry["reference"], ratio)
         for entry in content["goal"]
         for isa in ("avx512", "avx2")
-        for dtype, ratio in entry[isa].items()
+        for dtype, ratio in entry.get(isa, {}).items()
     ]
     return float(content["two_threads"]), goals
 
