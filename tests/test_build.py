@@ -15,7 +15,7 @@ GIVEN = os.environ.get("PRUNEPACK_BUILD_DIR")
 BUILD = Path(GIVEN or Path(__file__).parents[1] / "build")
 KERNELS = sorted(
     path
-    for isa in ("neon", "avx2", "avx512")
+    for isa in ("neon", "avx2", "avx512", "avx512dot")
     for suffix in ("o", "obj")
     for path in BUILD.rglob(f"*_{isa}.cpp.{suffix}")
 )
