@@ -1,7 +1,6 @@
 // Sixteen rows of a packed matrix, unpacked: what a panel is made of.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -23,12 +22,11 @@ class PanelMask {
 
   void read(std::size_t panel);
 
-  std::size_t words() const { return words_; }  // of 64 columns
   std::uint64_t word(std::size_t lane, std::size_t i) const { return bits_[lane * words_ + i]; }
 
  private:
   const PackedMatrix& matrix_;
-  std::size_t words_;
+  std::size_t words_;  // of 64 columns
   std::vector<std::uint64_t> bits_;
 };
 
@@ -60,7 +58,6 @@ class PanelElements {
   Bits at(std::size_t lane, std::size_t column) const {
     return elements_[lane * columns_ + column];
   }
-  const Bits* row(std::size_t lane) const { return elements_.data() + lane * columns_; }
 
  private:
   const Kernels& kernels_;
@@ -68,13 +65,5 @@ class PanelElements {
   std::size_t columns_;
   std::vector<Bits> elements_;
 };
-
-// Calls visit(column) for every bit of the word of 64 columns that begins at `first`.
-template <class Visit>
-void for_bits(std::uint64_t word, std::size_t first, const Visit& visit) {
-  for (; word != 0; word &= word - 1) {
-    visit(first + static_cast<std::size_t>(std::countr_zero(word)));
-  }
-}
 
 }  // namespace prunepack

@@ -1,9 +1,6 @@
 // Puts a packed matrix into panels: surveys its masks, chooses a layout, and writes each panel.
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
-#include <new>
 #include <numeric>
 #include <stdexcept>
 
@@ -12,23 +9,17 @@
 #include "panel_writers.h"
 #include "prunepack/linear.h"
 #include "prunepack/threads.h"
+#include "scratch.h"
 
 namespace prunepack {
 namespace {
 
-constexpr std::size_t kHugePage = 2 * 1024 * 1024;
-
-// Zeroed memory for panels, on huge pages where the system has them.
+// Zeroed memory for panels, and for what kernels may read behind them.
 std::shared_ptr<std::uint8_t> zeroed(std::size_t bytes) {
-  const std::size_t alignment = bytes >= kHugePage ? kHugePage : kPanelAlignment;
-  const std::size_t rounded = round_up(bytes + kPanelAlignment, alignment);
-  auto* const memory = static_cast<std::uint8_t*>(std::aligned_alloc(alignment, rounded));
-  if (memory == nullptr) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-  if (alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);  // a wish, not a need
-#endif
-  std::memset(memory, 0, rounded);
-  return {memory, [](std::uint8_t* panels) { std::free(panels); }};
+  const ScratchBlock block = allocate_block(bytes + kPanelAlignment);
+  std::memset(block.memory, 0, block.bytes);
+  return {static_cast<std::uint8_t*>(block.memory),
+          [](std::uint8_t* panels) { std::free(panels); }};
 }
 
 template <class Bits>
@@ -50,9 +41,9 @@ void write_panel(const PanelSource<Bits>& from, PanelStream out) {
 }
 
 template <class Bits>
-void write_panels(const Kernels& kernels, const PackedMatrix& matrix, const Prepared& prepared,
+void write_panels(const Kernels& kernels, const PackedMatrix& matrix,
+                  const std::vector<std::size_t>& offsets, const Prepared& prepared,
                   std::uint8_t* panels, unsigned threads) {
-  const std::vector<std::size_t> offsets = row_offsets(kernels, matrix);
   const std::size_t panel_count = prepared.panel_count();
   const std::size_t tasks = std::min<std::size_t>(panel_count, 4 * threads);
   parallel_for(tasks, threads, [&](std::size_t task) {
@@ -71,8 +62,8 @@ void write_panels(const Kernels& kernels, const PackedMatrix& matrix, const Prep
   });
 }
 
-std::vector<std::int32_t> row_sums(const Kernels& kernels, const PackedMatrix& matrix) {
-  const std::vector<std::size_t> offsets = row_offsets(kernels, matrix);
+std::vector<std::int32_t> row_sums(const PackedMatrix& matrix,
+                                   const std::vector<std::size_t>& offsets) {
   const auto* values = static_cast<const std::int8_t*>(matrix.values);
   std::vector<std::int32_t> sums(matrix.rows);
   for (std::size_t row = 0; row < matrix.rows; ++row) {
@@ -132,14 +123,15 @@ Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::option
   prepared.breadth = choice.breadth;
   place_panels(survey, prepared);
 
+  const std::vector<std::size_t> offsets = row_offsets(kernels, matrix);
   const std::shared_ptr<std::uint8_t> panels = zeroed(prepared.nbytes());
   if (width(matrix.dtype) == 4) {
-    write_panels<std::uint32_t>(kernels, matrix, prepared, panels.get(), threads);
+    write_panels<std::uint32_t>(kernels, matrix, offsets, prepared, panels.get(), threads);
   } else if (width(matrix.dtype) == 2) {
-    write_panels<std::uint16_t>(kernels, matrix, prepared, panels.get(), threads);
+    write_panels<std::uint16_t>(kernels, matrix, offsets, prepared, panels.get(), threads);
   } else {
-    write_panels<std::uint8_t>(kernels, matrix, prepared, panels.get(), threads);
-    prepared.row_sums = row_sums(kernels, matrix);
+    write_panels<std::uint8_t>(kernels, matrix, offsets, prepared, panels.get(), threads);
+    prepared.row_sums = row_sums(matrix, offsets);
   }
   prepared.panels = panels;
   return prepared;

@@ -15,6 +15,18 @@ struct ScratchBlock {
   std::size_t bytes = 0;
 };
 
+// At least so many bytes from the system, to be given to std::free: not initialised, and on huge
+// pages if they are many.
+inline ScratchBlock allocate_block(std::size_t bytes) {
+  constexpr std::size_t huge_page = 2 * 1024 * 1024;
+  const std::size_t alignment = bytes >= huge_page ? huge_page : 64;
+  const std::size_t rounded = (bytes + alignment) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, rounded);
+  if (memory == nullptr) throw std::bad_alloc();
+  if (alignment == huge_page) madvise(memory, rounded, MADV_HUGEPAGE);  // a wish, not a need
+  return {memory, rounded};
+}
+
 // Blocks that a thread gave back and may want again. Memory that is new from the system costs a
 // page fault and the clearing of the page, which can be more than the work it is for.
 class ScratchBlocks {
@@ -25,7 +37,7 @@ class ScratchBlocks {
     for (Block& kept : kept_.blocks) {
       if (kept.bytes >= bytes && kept.bytes / 4 <= bytes) return std::exchange(kept, Block{});
     }
-    return allocate(bytes);
+    return allocate_block(bytes);
   }
 
   static void give_back(Block block) {
@@ -36,7 +48,7 @@ class ScratchBlocks {
   }
 
  private:
-  static constexpr std::size_t kMostKept = 16 * 1024 * 1024, kHugePage = 2 * 1024 * 1024;
+  static constexpr std::size_t kMostKept = 16 * 1024 * 1024;
 
   struct Kept {
     Block blocks[3];
@@ -44,15 +56,6 @@ class ScratchBlocks {
       for (const Block& block : blocks) std::free(block.memory);
     }
   };
-
-  static Block allocate(std::size_t bytes) {
-    const std::size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-    const std::size_t rounded = (bytes + alignment) / alignment * alignment;
-    void* memory = std::aligned_alloc(alignment, rounded);
-    if (memory == nullptr) throw std::bad_alloc();
-    if (alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);  // a wish, not a need
-    return {memory, rounded};
-  }
 
   static inline thread_local Kept kept_;
 };

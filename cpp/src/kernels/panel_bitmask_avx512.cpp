@@ -24,7 +24,7 @@ PRUNEPACK_INLINE void add_parts(__m512i cells, std::size_t s, const float* x,
 template <class Weights, class Registers>
 void product_of(const PanelShape& shape, const std::uint8_t* panel, const void* activations,
                 void* out) noexcept {
-  for_batch(shape.batch, [&](auto rows) noexcept {
+  as_constant(shape.batch, [&](auto rows) noexcept {
     constexpr std::size_t batch = decltype(rows)::value;
     const auto* x = static_cast<const float*>(activations);
     Registers registers(shape, panel);

@@ -18,7 +18,7 @@ inline __m512i repeated(const void* x) noexcept {
 template <class Dots, class Registers>
 void product_of(const PanelShape& shape, const std::uint8_t* panel, const void* activations,
                 void* out) noexcept {
-  for_batch(shape.batch, [&](auto rows) noexcept {
+  as_constant(shape.batch, [&](auto rows) noexcept {
     constexpr std::size_t batch = decltype(rows)::value;
     const auto* x = static_cast<const typename Dots::Activation*>(activations);
     Registers registers(shape, panel);

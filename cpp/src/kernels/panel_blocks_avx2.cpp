@@ -6,13 +6,6 @@
 namespace prunepack::avx2 {
 namespace {
 
-template <class Number>
-Number number(const std::uint8_t* from, std::size_t i) noexcept {
-  Number number;
-  std::memcpy(&number, from + i * sizeof number, sizeof number);
-  return number;
-}
-
 // The activations of a tile's columns, for every row of the tile in half h of the lanes.
 template <std::size_t breadth, std::size_t h>
 PRUNEPACK_INLINE __m256 spread(const float* x) noexcept {
@@ -38,7 +31,7 @@ struct Tiles {
     prefetch_after(next);
     const typename Weights::Cells cells = Weights::load(next + kColumnsBytes);
     repeat<Weights::kParts>([&]<std::size_t p>() __attribute__((always_inline)) {
-      const std::size_t first = number<std::uint16_t>(next, p) * breadth;
+      const std::size_t first = number_at<std::uint16_t>(next, p) * breadth;
       const float* const x_of = x + first / kBlockColumns * stride + first % kBlockColumns;
       const __m256 low = Weights::template part<p, 0>(cells);
       const __m256 high = Weights::template part<p, 1>(cells);
@@ -71,33 +64,17 @@ struct Blocks {
     Tiles<Weights, rows, breadth> tiles{panel + kBandCountsBytes, shape.batch * kBlockColumns};
     for (std::size_t band = 0; band < breadth; ++band, out += kBandRows) {
       float lanes[rows * kPanelRows];
-      tiles.band(number<std::uint32_t>(panel, band), x).store(lanes, Weights::kScale);
-      for (std::size_t b = 0; b < rows; ++b) {
-        for (std::size_t row = 0; row < kBandRows; ++row) {
-          float sum = 0;
-          for (std::size_t i = 0; i < breadth; ++i)
-            sum += lanes[b * kPanelRows + row * breadth + i];
-          out[b * kPanelRows + row] = sum;
-        }
-      }
+      tiles.band(number_at<std::uint32_t>(panel, band), x).store(lanes, Weights::kScale);
+      fold_band<breadth, rows>(lanes, out);
     }
   }
 
   template <class Weights, std::size_t rows>
   static void run(const PanelShape& shape, const std::uint8_t* panel, const float* x,
                   float* out) noexcept {
-    switch (shape.breadth) {
-      case 1:
-        return run_for<Weights, rows, 1>(shape, panel, x, out);
-      case 2:
-        return run_for<Weights, rows, 2>(shape, panel, x, out);
-      case 4:
-        return run_for<Weights, rows, 4>(shape, panel, x, out);
-      case 8:
-        return run_for<Weights, rows, 8>(shape, panel, x, out);
-      default:
-        return run_for<Weights, rows, 16>(shape, panel, x, out);
-    }
+    as_constant(shape.breadth, [&](auto breadth) noexcept {
+      run_for<Weights, rows, decltype(breadth)::value>(shape, panel, x, out);
+    });
   }
 };
 

@@ -41,9 +41,7 @@ PRUNEPACK_INLINE void add_slots(__m512i cells, const std::uint8_t* columns, std:
                                 const float* x, Sums<batch>& sums) noexcept {
   if constexpr (p < Weights::kParts) {
     const __m512 weights = Weights::template part<p>(cells);
-    std::uint16_t over_breadth;
-    std::memcpy(&over_breadth, columns + p * sizeof over_breadth, sizeof over_breadth);
-    const std::size_t column = over_breadth * breadth;
+    const std::size_t column = number_at<std::uint16_t>(columns, p) * breadth;
     const float* const from =
         batch == 1 ? x + column
                    : x + column / kBlockColumns * batch * kBlockColumns + column % kBlockColumns;
@@ -62,8 +60,7 @@ void product(const std::uint8_t* panel, const float* x, float* out) noexcept {
   constexpr std::size_t column_bytes = parts * sizeof(std::uint16_t);
   const std::uint8_t* next = panel + kBandCountsBytes;
   for (std::size_t band = 0; band < breadth; ++band) {
-    std::uint32_t slots;
-    std::memcpy(&slots, panel + band * sizeof slots, sizeof slots);
+    auto slots = number_at<std::uint32_t>(panel, band);
     Sums<batch> sums;
     sums.clear();
     const auto add_register = [&](std::size_t chain) noexcept {
@@ -88,20 +85,10 @@ void blocks_of(const PanelShape& shape, const std::uint8_t* panel, const void* a
                void* sums) noexcept {
   const auto* x = static_cast<const float*>(activations);
   auto* out = static_cast<float*>(sums);
-  for_batch(shape.batch, [&](auto rows) noexcept {
-    constexpr std::size_t batch = decltype(rows)::value;
-    switch (shape.breadth) {
-      case 1:
-        return product<Weights, 1, batch>(panel, x, out);
-      case 2:
-        return product<Weights, 2, batch>(panel, x, out);
-      case 4:
-        return product<Weights, 4, batch>(panel, x, out);
-      case 8:
-        return product<Weights, 8, batch>(panel, x, out);
-      default:
-        return product<Weights, 16, batch>(panel, x, out);
-    }
+  as_constant(shape.batch, [&](auto rows) noexcept {
+    as_constant(shape.breadth, [&](auto breadth) noexcept {
+      product<Weights, decltype(breadth)::value, decltype(rows)::value>(panel, x, out);
+    });
   });
 }
 

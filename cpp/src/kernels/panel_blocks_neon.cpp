@@ -6,13 +6,6 @@
 namespace prunepack::neon {
 namespace {
 
-template <class Number>
-Number number(const std::uint8_t* from, std::size_t i) noexcept {
-  Number number;
-  std::memcpy(&number, from + i * sizeof number, sizeof number);
-  return number;
-}
-
 // The activations of a tile's columns, for every row of the tile in quarter q of the lanes.
 template <std::size_t breadth>
 float32x4_t spread(const float* x, std::size_t q) noexcept {
@@ -30,12 +23,12 @@ struct Blocks {
     const std::uint8_t* next = panel + kBandCountsBytes;
     for (std::size_t band = 0; band < breadth; ++band, out += kBandRows) {
       Sums<rows> sums;
-      for (std::size_t slots = number<std::uint32_t>(panel, band); slots > 0; slots -= parts) {
+      for (std::size_t slots = number_at<std::uint32_t>(panel, band); slots > 0; slots -= parts) {
         const std::uint8_t* const columns = next;
         Lanes weights[parts];
         Weights::parts(columns + parts * sizeof(std::uint16_t), weights);
         for (std::size_t p = 0; p < parts; ++p) {
-          const std::size_t first = number<std::uint16_t>(columns, p) * breadth;
+          const std::size_t first = number_at<std::uint16_t>(columns, p) * breadth;
           const float* const x_of = x + first / kBlockColumns * stride + first % kBlockColumns;
           sums.add(weights[p], [&](std::size_t b, std::size_t q) {
             return spread<breadth>(x_of + b * kBlockColumns, q);
@@ -45,32 +38,16 @@ struct Blocks {
       }
       float lanes[rows * kPanelRows];
       sums.store(lanes);
-      for (std::size_t b = 0; b < rows; ++b) {
-        for (std::size_t row = 0; row < kBandRows; ++row) {
-          float sum = 0;
-          for (std::size_t i = 0; i < breadth; ++i)
-            sum += lanes[b * kPanelRows + row * breadth + i];
-          out[b * kPanelRows + row] = sum;
-        }
-      }
+      fold_band<breadth, rows>(lanes, out);
     }
   }
 
   template <class Weights, std::size_t rows>
   static void run(const PanelShape& shape, const std::uint8_t* panel, const float* x,
                   float* out) noexcept {
-    switch (shape.breadth) {
-      case 1:
-        return run_for<Weights, rows, 1>(shape, panel, x, out);
-      case 2:
-        return run_for<Weights, rows, 2>(shape, panel, x, out);
-      case 4:
-        return run_for<Weights, rows, 4>(shape, panel, x, out);
-      case 8:
-        return run_for<Weights, rows, 8>(shape, panel, x, out);
-      default:
-        return run_for<Weights, rows, 16>(shape, panel, x, out);
-    }
+    as_constant(shape.breadth, [&](auto breadth) noexcept {
+      run_for<Weights, rows, decltype(breadth)::value>(shape, panel, x, out);
+    });
   }
 };
 

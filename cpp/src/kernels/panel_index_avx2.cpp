@@ -61,8 +61,7 @@ template <class Weights, std::size_t h, std::size_t rows>
 PRUNEPACK_INLINE void add_half(std::uint8_t mask, const std::uint8_t* columns,
                                const std::uint8_t* values, const Chunk<rows>& x,
                                Sums<rows>& sums) noexcept {
-  std::uint64_t eight;
-  std::memcpy(&eight, columns, sizeof eight);
+  auto eight = number_at<std::uint64_t>(columns);
   eight &= 0x0101010101010101 * (kChunkColumns - 1);  // what follows is something else
   const __m256 weights = widened(values, Weights{});
   repeat<rows>([&]<std::size_t b>() __attribute__((always_inline)) {

@@ -69,8 +69,7 @@ void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
   Sums<batch> sums;
   sums.clear();
   const auto add_slot = [&](const float* from, auto chain) noexcept {
-    std::uint16_t rows;
-    std::memcpy(&rows, panel, sizeof rows);
+    const auto rows = number_at<std::uint16_t>(panel);
     const __mmask16 lanes = mask_at<__mmask16>(panel);
     const std::size_t elements = popcount(rows);
     const std::uint8_t* const columns = panel + sizeof rows;
@@ -103,7 +102,7 @@ void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
 template <class Slot>
 void index_of(const PanelShape& shape, const std::uint8_t* panel, const void* x,
               void* sums) noexcept {
-  for_batch(shape.batch, [&](auto rows) noexcept {
+  as_constant(shape.batch, [&](auto rows) noexcept {
     product<Slot, decltype(rows)::value>(shape, panel, static_cast<const float*>(x), sums);
   });
 }

@@ -13,8 +13,7 @@ struct Index {
     float sums[rows][kPanelRows] = {};
     for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
       for (std::size_t slots = *panel++; slots > 0; --slots) {
-        std::uint16_t mask;
-        std::memcpy(&mask, panel, sizeof mask);
+        const auto mask = number_at<std::uint16_t>(panel);
         const std::uint8_t* const columns = panel + sizeof mask;
         const auto elements = static_cast<std::size_t>(__builtin_popcount(mask));
         const Lanes weights = Weights::in_order(columns + elements);

@@ -12,13 +12,9 @@ class Positions {
   PRUNEPACK_INLINE explicit Positions(const std::uint8_t* from) noexcept {
     constexpr std::size_t bytes = position_bytes(parts, bits);
     if constexpr (bytes == 4) {
-      std::int32_t word;
-      std::memcpy(&word, from, sizeof word);
-      packed_ = _mm256_set1_epi32(word);
+      packed_ = _mm256_set1_epi32(number_at<std::int32_t>(from));
     } else if constexpr (bytes == 8) {
-      long long word;
-      std::memcpy(&word, from, sizeof word);
-      packed_ = _mm256_set1_epi64x(word);
+      packed_ = _mm256_set1_epi64x(number_at<std::int64_t>(from));
     } else if constexpr (bytes == 16) {
       packed_ =
           _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));

@@ -70,7 +70,7 @@ PRUNEPACK_INLINE void product(const PanelShape& shape, const std::uint8_t* panel
 template <class Weights, std::size_t group>
 void product_of(const PanelShape& shape, const std::uint8_t* panel, const void* x,
                 void* out) noexcept {
-  for_batch(shape.batch, [&](auto rows) noexcept {
+  as_constant(shape.batch, [&](auto rows) noexcept {
     constexpr std::size_t batch = decltype(rows)::value;
     const auto* activations = static_cast<const float*>(x);
     Sums<batch> sums;

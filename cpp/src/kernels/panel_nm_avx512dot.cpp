@@ -53,7 +53,7 @@ void product_of(const PanelShape& shape, const std::uint8_t* panel, const void* 
                 void* out) noexcept {
   constexpr std::size_t parts = Dots::kParts, bits = group == 4 ? 2 : 4;
   constexpr std::size_t groups = kChunkBlocks * kBlockColumns / group;  // of a chunk
-  for_batch(shape.batch, [&](auto rows) noexcept {
+  as_constant(shape.batch, [&](auto rows) noexcept {
     constexpr std::size_t batch = decltype(rows)::value;
     const auto* x = static_cast<const typename Dots::Activation*>(activations);
     const std::uint8_t* next = panel;

@@ -13,13 +13,9 @@ __m512i positions_at(const std::uint8_t* positions) noexcept {
   constexpr std::size_t bytes = position_bytes(parts, bits);
   __m512i all;
   if constexpr (bytes == 4) {
-    std::int32_t word;
-    std::memcpy(&word, positions, sizeof word);
-    all = _mm512_set1_epi32(word);
+    all = _mm512_set1_epi32(number_at<std::int32_t>(positions));
   } else if constexpr (bytes == 8) {
-    std::int64_t word;
-    std::memcpy(&word, positions, sizeof word);
-    all = _mm512_set1_epi64(word);
+    all = _mm512_set1_epi64(number_at<std::int64_t>(positions));
   } else if constexpr (bytes == 16) {
     all = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(positions)));
   } else {

@@ -9,7 +9,7 @@
 #include <cstring>
 
 #include "avx512.h"
-#include "prunepack/panels.h"
+#include "panel_walks.h"
 
 // Sums stay in registers only where every step is part of the loop.
 #define PRUNEPACK_INLINE [[gnu::always_inline]] inline
@@ -93,29 +93,6 @@ struct Sums {
     }
   }
 };
-
-// A number that a template can take from an argument.
-template <std::size_t number>
-struct Constant {
-  static constexpr std::size_t value = number;
-};
-
-// Calls run with the batch as a Constant.
-template <class Run>
-void for_batch(std::size_t batch, const Run& run) noexcept {
-  switch (batch) {
-    case 1:
-      return run(Constant<1>{});
-    case 2:
-      return run(Constant<2>{});
-    case 4:
-      return run(Constant<4>{});
-    case 8:
-      return run(Constant<8>{});
-    default:
-      return run(Constant<16>{});
-  }
-}
 
 // A mask from memory: moving it from a general register is slow, and what GCC 12 would do.
 template <class Mask>

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "prunepack/panels.h"
+#include "panel_walks.h"
 
 namespace prunepack::neon {
 namespace {
@@ -101,9 +101,6 @@ struct Int8Weights {
   }
 };
 
-// The most rows of activations whose sums stay in registers.
-inline constexpr std::size_t kMostRows = 4;
-
 template <std::size_t rows>
 struct Sums {
   float32x4_t of[rows][kQuarters];
@@ -138,21 +135,6 @@ struct Sums {
     }
   }
 };
-
-// A product of a layout, in sweeps over the panel for as many rows of activations as there are
-// registers for: Sweep::run<Weights, rows>(shape, panel, x, sums).
-template <class Sweep, class Weights>
-void in_sweeps(const PanelShape& shape, const std::uint8_t* panel, const void* x,
-               void* sums) noexcept {
-  const auto* rows = static_cast<const float*>(x);
-  auto* out = static_cast<float*>(sums);
-  if (shape.batch == 1) return Sweep::template run<Weights, 1>(shape, panel, rows, out);
-  if (shape.batch == 2) return Sweep::template run<Weights, 2>(shape, panel, rows, out);
-  for (std::size_t b = 0; b < shape.batch; b += kMostRows) {
-    Sweep::template run<Weights, kMostRows>(shape, panel, rows + b * kBlockColumns,
-                                            out + b * kPanelRows);
-  }
-}
 
 // The products of a sweep: those with float32 activations.
 template <class Sweep>

@@ -2,19 +2,12 @@
 // holds, and what is done with them is the same for all.
 #include <cstring>
 
-#include "prunepack/panels.h"
+#include "panel_walks.h"
 #include "tables.h"
 #include "value.h"
 
 namespace prunepack::scalar {
 namespace {
-
-template <class Number>
-Number load(const std::uint8_t* from, std::size_t i = 0) noexcept {
-  Number number;
-  std::memcpy(&number, from + i * sizeof number, sizeof number);
-  return number;
-}
 
 // The dtype of weights in a panel.
 template <Dtype dtype>
@@ -101,12 +94,12 @@ void walk_blocks(const PanelShape& shape, const std::uint8_t* panel, const Visit
   const std::size_t breadth = shape.breadth, band_rows = kPanelRows / breadth;
   const std::uint8_t* next = panel + kBandCountsBytes;
   for (std::size_t band = 0; band < breadth; ++band) {
-    const std::size_t slots = load<std::uint32_t>(panel, band);
+    const std::size_t slots = number_at<std::uint32_t>(panel, band);
     for (std::size_t slot = 0; slot < slots; slot += Panel::kParts) {
       const std::uint8_t* columns = next;
       next += Panel::kParts * sizeof(std::uint16_t);
       for (std::size_t part = 0; part < Panel::kParts; ++part) {
-        const std::size_t first = load<std::uint16_t>(columns, part) * breadth;
+        const std::size_t first = number_at<std::uint16_t>(columns, part) * breadth;
         for (std::size_t i = 0; i < kPanelRows; ++i) {
           visit(band * band_rows + i / breadth, first + i % breadth, next, Panel::element(i, part));
         }
@@ -120,7 +113,7 @@ template <class Panel, class Visit>
 void walk_index(const PanelShape& shape, const std::uint8_t* panel, const Visit& visit) noexcept {
   for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
     for (std::size_t slots = *panel++; slots > 0; --slots) {
-      const auto rows = load<std::uint16_t>(panel);
+      const auto rows = number_at<std::uint16_t>(panel);
       const std::uint8_t* column = panel + sizeof rows;
       const std::uint8_t* values = column;
       for (std::size_t lane = 0; lane < kPanelRows; ++lane) values += rows >> lane & 1;
