@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-from ._rules import any_match
+from .._globs import any_match
 
 if TYPE_CHECKING:
     from .._files import TensorInfo

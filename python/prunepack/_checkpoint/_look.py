@@ -67,8 +67,7 @@ def inspect_checkpoint(
     """
     with open_checkpoint(path) as source:
         infos = source.infos()
-        sizes = {name: info.dense_nbytes for name, info in infos.items()}
-        work = Work(source, sizes, [infos], num_threads, progress)
+        work = Work(source, [infos], num_threads, progress)
         found = work.through(
             infos, lambda name, tensor, threads: _found(name, infos[name], tensor, threads)
         )
@@ -159,8 +158,7 @@ def verify_checkpoint(
         if not patterns:
             msg = f"{source.path}: none of the {len(infos)} tensors is a weight to verify"
             raise ValueError(msg)
-        sizes = {name: infos[name].dense_nbytes for name in patterns}
-        work = Work(source, sizes, [patterns], num_threads, progress)
+        work = Work(source, [patterns], num_threads, progress)
         checked = dict(
             work.through(
                 patterns,

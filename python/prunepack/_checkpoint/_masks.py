@@ -190,9 +190,7 @@ def mask_checkpoint(
         masks = {n: MaskInfo(infos[n].shape, str(pattern)) for n, pattern in patterns.items()}
         for name, pattern in patterns.items():
             pattern.target(infos[name].shape)  # a shape that does not fit costs no work
-        work = Work(
-            source, {n: i.dense_nbytes for n, i in infos.items()}, [masks], num_threads, progress
-        )
+        work = Work(source, [masks], num_threads, progress)
 
         def made(name: str, tensor: Tensor, threads: int) -> Mask:
             weights = Weights.of(as_dense(tensor, threads), name)

@@ -62,13 +62,12 @@ def with_counts(
     populations = model_scopes(decisions)
     if not populations:
         return decisions
-    sizes = {name: info.dense_nbytes for name, info in infos.items()}
 
     def through(names: Sequence[str], look: Look) -> Iterator[tuple[str, Seen]]:
         def look_at(name: str, tensor: Tensor, threads: int) -> Seen:
             return look(name, Weights.of(as_dense(tensor, threads), name), threads)
 
-        return Work(source, sizes, [names], num_threads, progress).through(names, look_at)
+        return Work(source, [names], num_threads, progress).through(names, look_at)
 
     counted = dict(decisions)
     for pattern, patterns in populations.items():

@@ -165,14 +165,14 @@ def portray(
         def look(name: str, tensor: Tensor, threads: int) -> TensorPortrait:
             return _portrait(name, infos[name], tensor, original, threads)
 
-        sizes = {name: info.dense_nbytes for name, info in infos.items()}
-        work = Work(source, sizes, [infos], num_threads, progress)
+        work = Work(source, [infos], num_threads, progress)
         tensors = tuple(portrait for _, portrait in work.through(infos, look))
+        dense_nbytes = sum(info.dense_nbytes for info in infos.values())
         return Portrait(
             path=str(source.path),
             before=None if original is None else str(original.path),
             tensors=tensors,
-            bytes_before=sum(sizes.values()) if original is None else original.nbytes,
+            bytes_before=dense_nbytes if original is None else original.nbytes,
             bytes_after=source.nbytes,
         )
 

@@ -71,9 +71,8 @@ def rewrite(
     plan = _Plan(source, output, job.storage, infos, steps)
     # Better said now than after hours of work.
     target = None if output.dry_run else checked_target(source, output, plan.files())
-    sizes = {name: info.dense_nbytes for name, info in infos.items()}
     rounds = (unsure,) if output.dry_run else (unsure, infos)
-    work = Work(source, sizes, rounds, num_threads, progress)
+    work = Work(source, rounds, num_threads, progress)
     for name, step in work.through(
         unsure, lambda name, tensor, threads: job.plan_seeing(name, infos[name], tensor, threads)
     ):

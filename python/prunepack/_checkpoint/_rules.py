@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from .._globs import any_match
 from .._patterns import Pattern, check_pattern, integer
 
 if TYPE_CHECKING:
@@ -166,11 +166,6 @@ def as_rules(rules: Pattern | Rules | Iterable[Rule]) -> Rules:
         )
         raise TypeError(msg)
     return Rules(tuple(rules))
-
-
-def any_match(name: str, globs: Iterable[str]) -> bool:
-    """Tell whether one of the globs matches a name."""
-    return any(fnmatchcase(name, glob) for glob in globs)
 
 
 def _check_then(then: object) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._dtypes import is_prunable
+from .._globs import any_match, checked_globs, named_out
 from ._defaults import kind_of_name, too_small
-from ._rules import Rules, any_match
+from ._rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from .._files import TensorInfo
     from .._patterns import Pattern
     from ._rules import LeftAlone
-
-LEFT_OUT = "not included"
 
 
 @dataclass(frozen=True)
@@ -73,18 +72,9 @@ class Selection:
         min_rank: int,
         defaults: bool,
     ) -> Selection:
-        """Check what a caller gave.
-
-        Raises
-        ------
-        TypeError
-            If a single string stands where globs should: it would count letter by letter.
-        """
-        for argument, globs in (("include", include), ("exclude", exclude)):
-            if isinstance(globs, str):
-                msg = f"{argument} must be an iterable of globs, got a str; write [{globs!r}]"
-                raise TypeError(msg)
-        return cls(tuple(include), tuple(exclude), min_size, min_rank, defaults)
+        """Check what a caller gave."""
+        included, excluded = checked_globs(include, "include"), checked_globs(exclude, "exclude")
+        return cls(included, excluded, min_size, min_rank, defaults)
 
     def decide(self, name: str, info: TensorInfo, rules: Rules) -> Decision:
         """Decide by the first of these that has a say.
@@ -129,9 +119,7 @@ class Selection:
         )
 
     def _named_out(self, name: str) -> str | None:
-        if self.include and not any_match(name, self.include):
-            return LEFT_OUT
-        return "excluded" if any_match(name, self.exclude) else None
+        return named_out([name], self.include, self.exclude)
 
     def _default_out(self, name: str, info: TensorInfo) -> str | None:
         small = too_small(info, self.min_rank, self.min_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -70,8 +70,6 @@ class Work:
     ----------
     source : Checkpoint
         The checkpoint.
-    sizes : mapping of str to int
-        The bytes of each tensor.
     rounds : iterable of iterables of str
         The names that will be gone through, round by round.
     num_threads : int or None
@@ -83,17 +81,16 @@ class Work:
     def __init__(
         self,
         source: Checkpoint,
-        sizes: Mapping[str, int],
         rounds: Iterable[Iterable[str]],
         num_threads: int | None,
         progress: ProgressCallback | None,
     ) -> None:
         self._source = source
-        self._sizes = sizes
         self._num_threads = num_threads
         self._progress = progress
         names = [name for one in rounds for name in one]
-        self._total = len(names), sum(sizes[name] for name in names)
+        self._sizes = {name: source.info(name).dense_nbytes for name in names}
+        self._total = len(names), sum(self._sizes[name] for name in names)
         self._done = self._nbytes = 0
 
     def through(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn.utils.prune import BasePruningMethod
 
+from .._globs import any_match, checked_globs, named_out
 from .._packed import PackedTensor
 from .._prune import prune
 from ._memory import NUMPY_DTYPES
@@ -89,7 +89,7 @@ def pack_module(
     if isinstance(model, torch.nn.Linear):
         msg = "model must hold its linear layers, it is one itself; see PackedLinear.from_linear"
         raise ValueError(msg)  # noqa: TRY004  # a module it is
-    globs = _checked_globs(include, "include"), _checked_globs(exclude, "exclude")
+    globs = checked_globs(include, "include"), checked_globs(exclude, "exclude")
     places = _linear_places(model)
     _check_included(globs[0], places)
     notes = _why_not(model, places, globs, min_size)
@@ -180,24 +180,13 @@ def _linear_places(model: torch.nn.Module) -> list[tuple[str, ...]]:
     return [tuple(names) for names in places.values()]
 
 
-def _checked_globs(globs: Iterable[str], argument: str) -> tuple[str, ...]:
-    if isinstance(globs, str):
-        msg = f"{argument} must be an iterable of globs, got a str; write [{globs!r}]"
-        raise TypeError(msg)
-    return tuple(globs)
-
-
 def _check_included(included: tuple[str, ...], places: list[tuple[str, ...]]) -> None:
     names = [name for found in places for name in found]
     for glob in included:
-        if not _match(names, (glob,)):
+        if not any(any_match(name, [glob]) for name in names):
             example = f"; their names look like {names[0]!r}" if names else ""
             msg = f"include {glob!r} matches none of the {len(names)} linear layers{example}"
             raise ValueError(msg)
-
-
-def _match(names: Iterable[str], globs: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, glob) for name in names for glob in globs)
 
 
 def _why_not(
@@ -208,7 +197,7 @@ def _why_not(
 ) -> dict[tuple[str, ...], str | None]:
     """Say of each linear layer why it is left alone, or None if it is not."""
     notes = {
-        names: _named_out(names, *globs) or _unfit(model.get_submodule(names[0]), min_size)
+        names: named_out(names, *globs) or _unfit(model.get_submodule(names[0]), min_size)
         for names in places
     }
     swapped = {id(model.get_submodule(names[0])) for names, note in notes.items() if note is None}
@@ -220,14 +209,6 @@ def _why_not(
             if note is None and id(model.get_submodule(names[0]).weight) in kept:
                 notes[names] = f"shares its weight with {name}"
     return notes
-
-
-def _named_out(
-    names: tuple[str, ...], included: tuple[str, ...], excluded: tuple[str, ...]
-) -> str | None:
-    if included and not _match(names, included):
-        return "not included"
-    return "excluded" if _match(names, excluded) else None
 
 
 def _unfit(layer: torch.nn.Linear, min_size: int) -> str | None:
