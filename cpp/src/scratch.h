@@ -23,7 +23,9 @@ inline ScratchBlock allocate_block(std::size_t bytes) {
   const std::size_t rounded = (bytes + alignment) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, rounded);
   if (memory == nullptr) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
   if (alignment == huge_page) madvise(memory, rounded, MADV_HUGEPAGE);  // a wish, not a need
+#endif
   return {memory, rounded};
 }
 

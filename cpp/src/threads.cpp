@@ -6,7 +6,10 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+
+#ifdef __linux__
 #include <sched.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -135,10 +138,12 @@ OpenMpParallel openmp_parallel() {
 }
 
 unsigned usable_cores() {
+#ifdef __linux__  // elsewhere a process may use every core
   cpu_set_t cores;
   if (sched_getaffinity(0, sizeof cores, &cores) == 0) {
     return static_cast<unsigned>(std::max(1, CPU_COUNT(&cores)));
   }
+#endif
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
