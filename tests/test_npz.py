@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import io
 import json
 import zipfile
@@ -13,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from prunepack import _atomic, _files, _safetensors_writer, pack
+from prunepack import pack
 from prunepack._entries import NUMPY_DTYPES, RawTensor
 from prunepack._files import load_file, open_file, save_file
 from prunepack._npy import NATIVE_DTYPES
@@ -211,11 +210,3 @@ def test_what_shares_its_memory_can_be_saved(tmp_path: Path) -> None:
     assert same(loaded["s"], np.array(2, np.float32))
     with pytest.raises(TypeError, match=r"tensors\['w'\] must be a NumPy array, or share"):
         save_file({"w": [1, 2]}, tmp_path / "m.npz")  # type: ignore[dict-item]
-
-
-@pytest.mark.parametrize("module", [_atomic, _files, _safetensors_writer], ids=lambda m: m.__name__)
-def test_the_examples_run(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    results = doctest.testmod(module)
-    assert results.attempted
-    assert not results.failed

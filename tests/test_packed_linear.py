@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import doctest
-import importlib
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -129,11 +127,3 @@ def test_parts_that_do_not_fit() -> None:
         pp.PackedLinear(weight, activations="bfloat16")
     with pytest.raises(ValueError, match=r"tensors must have 'fc.weight'"):
         pp.PackedLinear.from_tensors({"weight": weight}, "fc")
-
-
-@pytest.mark.parametrize("name", ["_linear", "_packed", "_prepared"])
-def test_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    results = doctest.testmod(importlib.import_module(f"prunepack.{name}"))
-    assert results.attempted > 3
-    assert results.failed == 0

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import doctest
 import gc
-import importlib
 import io
 import os
 import pickle
@@ -493,13 +491,6 @@ def test_files_of_torch_and_of_prunepack_are_the_same(tmp_path: Path) -> None:
     layer = pp.PackedLinear.from_tensors(pp.load_file(ours), "first")
     x = np.random.default_rng(0).standard_normal((2, 64), np.float32)
     assert same(torch.from_numpy(layer(x)), again.first(torch.from_numpy(x)))
-
-
-@pytest.mark.parametrize("name", ["_models", "_module"])
-def test_examples(name: str) -> None:
-    results = doctest.testmod(importlib.import_module(f"prunepack.torch.{name}"))
-    assert results.attempted > 3
-    assert results.failed == 0
 
 
 # Without torch.

@@ -22,12 +22,11 @@ from ._checkpoint import (
     unpack_checkpoint,
     verify_checkpoint,
 )
-from ._core import default_threads as num_threads
-from ._core import isa
 from ._entries import RawTensor
 from ._errors import FormatError
 from ._files import load_file, save_file
 from ._linear import PackedLinear, linear
+from ._machine import isa, num_threads
 from ._masks import Mask, prune_mask
 from ._model_masks import prune_masks
 from ._packed import PackedTensor, pack

@@ -58,10 +58,9 @@ def inspect_checkpoint(
     --------
     >>> import numpy as np
     >>> import prunepack as pp
-    >>> folder = getfixture("tmp_path")
     >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
-    >>> pp.save_file({"fc.weight": pp.pack(w)}, folder / "model.safetensors")
-    >>> found = pp.inspect_checkpoint(folder / "model.safetensors").tensors[0]
+    >>> pp.save_file({"fc.weight": pp.pack(w)}, "model.safetensors")
+    >>> found = pp.inspect_checkpoint("model.safetensors").tensors[0]
     >>> found.name, found.packed, found.sparsity, found.pattern
     ('fc.weight', True, 0.75, '3:4')
     """
@@ -143,10 +142,9 @@ def verify_checkpoint(
     --------
     >>> import numpy as np
     >>> import prunepack as pp
-    >>> folder = getfixture("tmp_path")
     >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
-    >>> pp.save_file({"fc.weight": w}, folder / "model.safetensors")
-    >>> pp.verify_checkpoint(folder / "model.safetensors", pp.NM(3, 4)).ok
+    >>> pp.save_file({"fc.weight": w}, "model.safetensors")
+    >>> pp.verify_checkpoint("model.safetensors", pp.NM(3, 4)).ok
     True
     """
     wanted = as_rules(rules)

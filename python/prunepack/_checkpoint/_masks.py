@@ -106,7 +106,7 @@ class MaskReport:
         return 1 - sum(t.kept for t in self.tensors) / self.weights if self.weights else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as what `json.dumps` takes."""
+        """Return the report as what ``json.dumps`` takes."""
         return asdict(self) | {"weights": self.weights, "sparsity": self.sparsity}
 
 
@@ -160,14 +160,12 @@ def mask_checkpoint(
     --------
     >>> import numpy as np
     >>> import prunepack as pp
-    >>> folder = getfixture("tmp_path")
     >>> w = np.arange(1, 4097, dtype=np.float32).reshape(64, 64)
-    >>> pp.save_file({"fc.weight": w}, folder / "model.safetensors")
-    >>> masks = folder / "masks.safetensors"
-    >>> pp.mask_checkpoint(folder / "model.safetensors", masks, pp.NM(3, 4)).sparsity
+    >>> pp.save_file({"fc.weight": w}, "model.safetensors")
+    >>> pp.mask_checkpoint("model.safetensors", "masks.safetensors", pp.NM(3, 4)).sparsity
     0.75
-    >>> pp.save_file({"fc.weight": w[::-1].copy()}, folder / "tuned.safetensors")
-    >>> report = pp.apply_masks(masks, folder / "tuned.safetensors", folder / "small.safetensors")
+    >>> pp.save_file({"fc.weight": w[::-1].copy()}, "tuned.safetensors")
+    >>> report = pp.apply_masks("masks.safetensors", "tuned.safetensors", "small.safetensors")
     >>> report.sparsity
     0.75
     """
@@ -265,11 +263,23 @@ def apply_masks(
 
     See Also
     --------
-    mask_checkpoint : Where the masks come from, with an example.
+    mask_checkpoint : Where the masks come from.
 
     Notes
     -----
     Tensors without a mask pass through bit for bit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prunepack as pp
+    >>> w = np.arange(1, 4097, dtype=np.float32).reshape(64, 64)
+    >>> pp.save_file({"fc.weight": w}, "model.safetensors")
+    >>> _ = pp.mask_checkpoint("model.safetensors", "masks.safetensors", pp.NM(3, 4))
+    >>> pp.save_file({"fc.weight": w + 1}, "tuned.safetensors")
+    >>> report = pp.apply_masks("masks.safetensors", "tuned.safetensors", "small.safetensors")
+    >>> pp.load_file("small.safetensors")["fc.weight"].kept
+    1024
     """
     output = Output(dst, max_shard_size, in_place, overwrite, dry_run)
     with open_checkpoint(src) as source, _masks_of(masks) as given:

@@ -81,10 +81,9 @@ def pack_checkpoint(
     --------
     >>> import numpy as np
     >>> import prunepack as pp
-    >>> folder = getfixture("tmp_path")
     >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
-    >>> pp.save_file({"fc.weight": w}, folder / "model.safetensors")
-    >>> report = pp.pack_checkpoint(folder / "model.safetensors", folder / "packed.safetensors")
+    >>> pp.save_file({"fc.weight": w}, "model.safetensors")
+    >>> report = pp.pack_checkpoint("model.safetensors", "packed.safetensors")
     >>> [(t.name, t.action, t.sparsity) for t in report.tensors]
     [('fc.weight', 'packed', 0.75)]
     """
@@ -151,10 +150,9 @@ def unpack_checkpoint(
     --------
     >>> import numpy as np
     >>> import prunepack as pp
-    >>> folder = getfixture("tmp_path")
     >>> w = np.tile(np.array([0, 0, 0, 1], np.float32), (64, 16))
-    >>> pp.save_file({"fc.weight": pp.pack(w)}, folder / "model.safetensors")
-    >>> report = pp.unpack_checkpoint(folder / "model.safetensors", folder / "dense.safetensors")
+    >>> pp.save_file({"fc.weight": pp.pack(w)}, "model.safetensors")
+    >>> report = pp.unpack_checkpoint("model.safetensors", "dense.safetensors")
     >>> [(t.name, t.action, t.sparsity) for t in report.tensors]
     [('fc.weight', 'unpacked', 0.75)]
     """

@@ -119,12 +119,9 @@ def prune_checkpoint(
     --------
     >>> import numpy as np
     >>> import prunepack as pp
-    >>> folder = getfixture("tmp_path")
     >>> w = np.arange(1, 4097, dtype=np.float32).reshape(64, 64)
-    >>> pp.save_file({"fc.weight": w, "fc.bias": w[0]}, folder / "model.safetensors")
-    >>> report = pp.prune_checkpoint(
-    ...     folder / "model.safetensors", folder / "small.safetensors", pp.NM(3, 4)
-    ... )
+    >>> pp.save_file({"fc.weight": w, "fc.bias": w[0]}, "model.safetensors")
+    >>> report = pp.prune_checkpoint("model.safetensors", "small.safetensors", pp.NM(3, 4))
     >>> sorted((t.name, t.action, t.sparsity) for t in report.tensors)
     [('fc.bias', 'unchanged', None), ('fc.weight', 'pruned', 0.75)]
     """

@@ -128,7 +128,7 @@ class CheckpointReport:
         return sum(t.model_bytes for t in self.tensors)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as what `json.dumps` takes."""
+        """Return the report as what ``json.dumps`` takes."""
         more = {
             "ratio": self.ratio,
             "sparsity": self.sparsity,
@@ -267,7 +267,7 @@ class InspectReport:
         return self.dense_nbytes / stored if stored else 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as what `json.dumps` takes."""
+        """Return the report as what ``json.dumps`` takes."""
         more = {
             "dense_nbytes": self.dense_nbytes,
             "ratio": self.ratio,
@@ -337,6 +337,6 @@ class VerifyReport:
         return next((t for t in self.tensors if not t.ok), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as what `json.dumps` takes."""
+        """Return the report as what ``json.dumps`` takes."""
         first = None if self.first is None else asdict(self.first)
         return asdict(self) | {"ok": self.ok, "first": first}

@@ -63,8 +63,8 @@ def load_rules(path: str | os.PathLike[str]) -> Rules:
     Examples
     --------
     >>> import prunepack as pp
-    >>> path = getfixture("tmp_path") / "rules.toml"
-    >>> _ = path.write_text('''
+    >>> from pathlib import Path
+    >>> _ = Path("rules.toml").write_text('''
     ... nm = "2:4"
     ...
     ... [[rule]]
@@ -75,7 +75,7 @@ def load_rules(path: str | os.PathLike[str]) -> Rules:
     ... name = ["*.up_proj.*", "*.down_proj.*"]
     ... sparsity = 0.75
     ... ''')
-    >>> pp.load_rules(path).rules[0]
+    >>> pp.load_rules("rules.toml").rules[0]
     Rule(then='skip', name=('*.layers.0.*',))
     """
     file = Path(path)

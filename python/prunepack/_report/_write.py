@@ -73,10 +73,9 @@ def report_checkpoint(
     --------
     >>> import numpy as np
     >>> import prunepack as pp
-    >>> folder = getfixture("tmp_path")
     >>> w = np.random.default_rng(0).standard_normal((64, 64))
-    >>> pp.save_file({"fc.weight": pp.prune(w, pp.NM(3, 4))}, folder / "model.safetensors")
-    >>> found = pp.report_checkpoint(folder / "model.safetensors", folder / "model.html")
+    >>> pp.save_file({"fc.weight": pp.prune(w, pp.NM(3, 4))}, "model.safetensors")
+    >>> found = pp.report_checkpoint("model.safetensors", "model.html")
     >>> found.tensors[0].sparsity
     0.75
     """
