@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,19 +33,6 @@ def test_python_blocks_run(
             continue
         exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102  # our own README
     assert capsys.readouterr().out.startswith("0.75 ")
-
-
-@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
-def test_the_guide_to_torch_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    guide = README.parent / "docs/guides/run_a_torch_model_packed.md"
-    blocks = re.findall(
-        r"^```python\n(.*?)^```$", guide.read_text("utf-8"), re.DOTALL | re.MULTILINE
-    )
-    assert len(blocks) >= 4
-    script = tmp_path / "guide.py"  # a process of its own: the guide changes settings of torch
-    script.write_text("\n".join(blocks), "utf-8")
-    subprocess.run([sys.executable, script], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
