@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,37 @@ def test_the_module_exports_no_function_of_ours() -> None:
     functions = [symbol[-1] for symbol in exported if symbol[-2] in "TWi"]
     assert "PyInit__core" in functions
     assert [name for name in functions if "prunepack" in name] == []
+
+
+BESIDE = """
+import numpy as np
+{imports}
+
+def error(call):
+    try:
+        call()
+    except ValueError as told:
+        return str(told)
+
+mask, x = np.zeros((1, 1), np.uint8), np.zeros(4, np.uint32)
+lines = contourpy.contour_generator(z=np.zeros((2, 2)))
+for _ in range(2):
+    where = {{"threads": 1, "isa": "none"}}
+    print(error(lambda: _core.nm_mask(x, _core.Dtype.float32, 1, 4, 1, 2, 4, 1, 4, mask, **where)))
+    print(error(lambda: lines.filled(2, 1)))
+"""
+
+
+@pytest.mark.skipif(find_spec("contourpy") is None, reason="contourpy is not installed")
+@pytest.mark.parametrize("imports", ["import contourpy; {}", "{}; import contourpy"])
+def test_errors_are_told_beside_another_module_of_pybind11(imports: str) -> None:
+    """Modules share what turns C++ exceptions into Python's, and each may have its own C++ runtime."""
+    code = BESIDE.format(imports=imports.format("from prunepack import _core"))
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    ours, theirs, *again = result.stdout.splitlines()
+    assert "none" in ours
+    assert "level" in theirs
+    assert again == [ours, theirs]

@@ -6,6 +6,7 @@ import ctypes
 import math
 import pickle
 import platform
+from ctypes.util import find_library
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -591,9 +592,9 @@ def test_rounding_mode_of_the_caller_changes_no_norm(dtype: Any) -> None:
     close[1] = [1.0, 0.0]
     kept = pp.prune_mask(close, pp.Block((1, 2), 0.5, norm="l1"), num_threads=1)
 
-    libm = ctypes.CDLL("libm.so.6")
+    libm = ctypes.CDLL(find_library("m"))
     before = libm.fegetround()
-    upward = {"x86_64": 0x800, "aarch64": 0x400000}[platform.machine()]
+    upward = {"x86_64": 0x800, "aarch64": 0x400000, "arm64": 0x400000}[platform.machine()]
     try:
         assert libm.fesetround(upward) == 0
         found = pp.prune_mask(w, pp.Block((7, 5), 0.5), num_threads=1)
