@@ -216,7 +216,7 @@ def _add_report(commands: Commands) -> None:
         "write a page that shows a model: sizes, zeros, magnitudes",
         "Write one HTML page, to be opened in a browser, that shows a model: sizes before and\n"
         "after, the sparsity of every layer, how the magnitudes of the largest tensors are\n"
-        "distributed and where the cut is. Needs matplotlib: pip install 'prunepack[report]'.",
+        "distributed and where the cut is. Needs matplotlib: pip install matplotlib.",
     )
     parser.add_argument(
         "file", metavar="IN", type=Path, help="a .safetensors or .npz file, or a model's folder"

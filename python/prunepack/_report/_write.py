@@ -35,7 +35,7 @@ def report_checkpoint(
 
     One HTML file that needs nothing else and no network: sizes before and after, the sparsity of every
     layer, the magnitudes of the largest tensors with the cut drawn in, and the largest and slowest
-    tensors. Needs matplotlib: ``pip install 'prunepack[report]'``.
+    tensors. Needs matplotlib.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def report_checkpoint(
         msg = f"path must end in .html, got {str(target)!r}"
         raise ValueError(msg)
     if find_spec("matplotlib") is None:
-        msg = "a report needs matplotlib; install it with: pip install 'prunepack[report]'"
+        msg = "a report needs matplotlib; install it with: pip install matplotlib"
         raise ModuleNotFoundError(msg, name="matplotlib")
     seconds = {} if run is None else _seconds(Path(run))
     found = portray(src, before, num_threads, progress)

@@ -1,6 +1,6 @@
 """Packed linear layers for torch models: swap them in, save them, load them.
 
-Needs torch, which nothing else in prunepack does: ``pip install 'prunepack[torch]'``.
+Needs torch, which nothing else in prunepack does.
 """
 
 from __future__ import annotations
