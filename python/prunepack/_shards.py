@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @final
 class Shards(ClosesItself):
-    """The files of one model, mapped into memory all at once.
+    """The files of one model, all open at once.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Shards(ClosesItself):
         return self._holding(name).info(name)
 
     def array(self, name: str) -> np.ndarray[Any, Any] | RawTensor:
-        """Return one tensor, read-only."""
+        """Read one tensor into read-only memory."""
         return self._holding(name).array(name)
 
     def shard_of(self, name: str) -> str:
@@ -138,7 +138,7 @@ class Shards(ClosesItself):
 
 def _open(path: Path, index: str) -> SafetensorsFile:
     try:
-        return SafetensorsFile(path)
+        return SafetensorsFile(path, mapped=False)
     except FileNotFoundError:
         msg = f"{index}: names {path.name}, which is not there"
         raise FormatError(msg) from None

@@ -93,7 +93,7 @@ class Checkpoint(ClosesItself):
         return {name: self.info(name) for name in self.names}
 
     def read(self, name: str) -> Tensor:
-        """Read one tensor: read-only views of the file where it is mapped, else copies."""
+        """Read one tensor; FormatError if a file has been written to since it was opened."""
         return self._tensors.read(name)
 
     def release(self, name: str) -> None:
