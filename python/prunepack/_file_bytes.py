@@ -39,10 +39,6 @@ class FileBytes(Protocol):
         """Return some of them as a buffer; `where` is what an error begins with."""
         ...
 
-    def release(self, begin: int, nbytes: int) -> None:
-        """Let the system take back the memory of some; a buffer stays valid."""
-        ...
-
     def close(self) -> None:
         """Let go of the file; buffers stay valid."""
         ...
@@ -59,12 +55,6 @@ class MappedBytes:
     def span(self, begin: int, nbytes: int, where: str) -> Any:  # noqa: ARG002  # cannot fail
         """Return a view of some bytes."""
         return memoryview(self._map)[begin : begin + nbytes]
-
-    def release(self, begin: int, nbytes: int) -> None:
-        """Let the system take back memory; the bytes are read again when touched."""
-        first = begin - begin % mmap.PAGESIZE
-        if nbytes and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED, first, begin + nbytes - first)
 
     def close(self) -> None:
         """Do nothing: views need the mapping."""
@@ -96,9 +86,6 @@ class CopiedBytes:
             rest, begin = rest[count:], begin + count
         self._before.check(self._file, where)
         return buffer
-
-    def release(self, begin: int, nbytes: int) -> None:
-        """Do nothing: the memory goes with the last array that lies in it."""
 
     def close(self) -> None:
         """Close the file."""

@@ -46,7 +46,6 @@ class OpenStore(Store, Protocol):
     """A file of plain named tensors that is open."""
 
     def close(self) -> None: ...
-    def release(self, name: str) -> None: ...
 
 
 class StoreWriter(Protocol):
@@ -226,14 +225,6 @@ class TensorFile(ClosesItself):
         if origin is None:
             return (name,)
         return tuple(part for part in origin.parts() if part in self._store)
-
-    def release(self, name: str) -> None:
-        """Give back the memory of a tensor that was read; it stays valid, and is read again if used.
-
-        To be called after each tensor by whoever goes through a model larger than memory.
-        """
-        for stored in self.stored_names(name):
-            self._store.release(stored)
 
     def info(self, name: str) -> TensorInfo:
         """Describe one tensor without reading its weights."""

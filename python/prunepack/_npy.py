@@ -47,9 +47,6 @@ class NpyFile(ClosesItself):
         """Close the file; an array read from it is a copy and stays."""
         self._resources.close()
 
-    def release(self, name: str) -> None:
-        """Do nothing: what has been read is the reader's."""
-
     def info(self, name: str) -> Entry:
         """Return dtype code, shape and bytes of the array."""
         if name not in self.names:

@@ -75,9 +75,6 @@ class NpzFile(ClosesItself):
         """Close the file; arrays read from it are copies and stay."""
         self._resources.close()
 
-    def release(self, name: str) -> None:
-        """Do nothing: what has been read is the reader's."""
-
     def info(self, name: str) -> Entry:
         """Return dtype code, shape and bytes of one array, reading nothing but its header."""
         with self._open(name) as (stream, size, where):

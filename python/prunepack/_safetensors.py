@@ -78,19 +78,10 @@ class SafetensorsFile(ClosesItself):
         return name in self._entries
 
     def close(self) -> None:
-        """Let go of the file. A mapping itself goes with the last array that lies in it."""
+        """Let go of the file; a mapping goes with the last array that lies in it."""
         if self._octets is not None:
             self._octets.close()
         self._octets = None
-
-    def release(self, name: str) -> None:
-        """Let the system take back the memory of a tensor that has been read.
-
-        Arrays stay valid, their bytes are read again when touched. Whoever goes through a model
-        calls this after each tensor, or the pages of all of them count as the process's own.
-        """
-        if self._octets is not None:
-            self._octets.release(self._data + self._begins[name], self.info(name).nbytes)
 
     def info(self, name: str) -> Entry:
         """Return dtype code, shape and bytes of one tensor."""

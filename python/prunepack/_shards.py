@@ -84,10 +84,6 @@ class Shards(ClosesItself):
         for file in self.files:
             file.close()
 
-    def release(self, name: str) -> None:
-        """Let the system take back the memory of a tensor that has been read."""
-        self._file_of[name].release(name)
-
     def info(self, name: str) -> Entry:
         """Return dtype code, shape and bytes of one tensor."""
         return self._holding(name).info(name)

@@ -20,7 +20,7 @@ from .._target import create_checkpoint, planned_frame
 from ._jobs import Job, Step, dense, estimated
 from ._paths import Output, checked_target
 from ._reports import CheckpointReport, TensorReport
-from ._steps import ProgressCallback, Work, naming, nonzero, read_ahead
+from ._steps import ProgressCallback, Work, naming, nonzero
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -196,8 +196,6 @@ def _write(
     def made(name: str, tensor: Tensor, threads: int) -> tuple[Tensor, TensorReport]:
         begun = perf_counter()
         stored = job.make(steps[name], tensor, threads)
-        if stored is tensor:
-            read_ahead(tensor)
         seconds = perf_counter() - begun
         report = _done(name, infos[name], steps[name], stored, job.storage, threads)
         return stored, replace(report, seconds=seconds)
