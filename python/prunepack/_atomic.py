@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -132,10 +133,12 @@ def _locked_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
         except OSError as error:
             error.filename = str(target)  # the name the caller knows
             raise
-        with file:
+        try:
             if lock(file.fileno()) and temporary.exists():
                 yield temporary, file
                 return
+        finally:
+            _close(file.close)
 
 
 @contextlib.contextmanager
@@ -154,7 +157,13 @@ def _locked_folder(target: Path) -> Iterator[Path]:
                 yield temporary
                 return
         finally:
-            os.close(descriptor)
+            _close(partial(os.close, descriptor))
+
+
+def _close(close: Callable[[], None]) -> None:
+    """Close what holds a lock. The new one is in place by now, or something else has failed."""
+    with contextlib.suppress(OSError):
+        close()
 
 
 def _put(temporary: Path, target: Path) -> None:

@@ -56,10 +56,10 @@ def remove_leftovers(target: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a temporary file or folder, as far as that is possible."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # rmtree tells of some errors even if it is to ignore them
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 
