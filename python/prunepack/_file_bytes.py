@@ -6,6 +6,7 @@ file short kills whoever touches what is gone, and one that writes to it changes
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import threading
@@ -88,9 +89,10 @@ class CopiedBytes:
         return buffer
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, of which nothing can be lost: that fails without a word."""
         if self._file >= 0:
-            os.close(self._file)
+            with contextlib.suppress(OSError):
+                os.close(self._file)
             self._file = -1
 
 
