@@ -21,7 +21,7 @@ import pytest
 import prunepack as pp
 from folders import LINEARS, contents, tensors_of, transformer, write_folder
 from models import pruned
-from prunepack import _atomic
+from prunepack import _atomic, _leftovers
 from prunepack._atomic import replacing, replacing_folder
 from prunepack._leftovers import is_leftover_name, name_beside
 from samples import same_bits
@@ -141,6 +141,28 @@ def test_what_a_living_process_writes_is_not_touched(target: Path, kind: str) ->
             assert len(leftovers(target.parent)) == 2
         assert ours.exists()
     assert leftovers(target.parent) == []
+
+
+@pytest.mark.parametrize("kind", writers())
+def test_what_is_not_locked_yet_is_not_lost(
+    target: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run finds a new one without a lock, which its maker takes while that looks at it."""
+    taken = []
+
+    def remove(path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        taken.append(_leftovers.lock(descriptor))
+        os.close(descriptor)
+
+    unlocked = name_beside(target)
+    if kind == "file":
+        unlocked.write_bytes(b"")
+    else:
+        unlocked.mkdir()
+    monkeypatch.setattr(_leftovers, "remove", remove)
+    _leftovers.remove_leftovers(target)
+    assert taken == [False]
 
 
 def test_what_was_set_aside_is_put_back(target: Path, caplog: pytest.LogCaptureFixture) -> None:
