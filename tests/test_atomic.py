@@ -73,6 +73,25 @@ def test_folder_takes_its_place(
     assert list(target.parent.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_what_another_run_does_meanwhile(
+    target: Path, seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It puts a folder where none was, or takes one away, right after we have looked."""
+    if not seen:
+        target.mkdir()
+        (target / "old").write_text("another run's")
+    lexists = os.path.lexists
+    answers = [seen]
+    monkeypatch.setattr(
+        os.path, "lexists", lambda path: answers.pop() if answers else lexists(path)
+    )
+    with replacing_folder(target) as folder:
+        fill(folder)
+    assert contents(target) == {"a/b": b"new"}
+    assert list(target.parent.iterdir()) == [target]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "full")])
 def test_error_leaves_the_old_folder(target: Path, error: Any) -> None:
     target.mkdir()

@@ -168,13 +168,31 @@ def _close(close: Callable[[], None]) -> None:
 
 def _put(temporary: Path, target: Path) -> None:
     """Rename a complete folder to `target`; what was there is then under the other's name."""
-    if not os.path.lexists(target):
+    while not _put_where_none_is(temporary, target):
+        try:
+            if not _exchange(temporary, target):
+                aside = name_beside(target, ASIDE)
+                target.rename(aside)
+                temporary.rename(target)
+                remove(aside)
+        except FileNotFoundError:  # what another run had put there may be gone again
+            if not os.path.lexists(temporary) or os.path.lexists(target):
+                raise
+        else:
+            return
+
+
+def _put_where_none_is(temporary: Path, target: Path) -> bool:
+    """Rename a folder to `target` unless something is there, if only by now."""
+    if os.path.lexists(target):
+        return False
+    try:
         temporary.rename(target)
-    elif not _exchange(temporary, target):
-        aside = name_beside(target, ASIDE)
-        target.rename(aside)
-        temporary.rename(target)
-        remove(aside)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return False
+    return True
 
 
 def _exchange(one: Path, other: Path) -> bool:
