@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import prunepack as pp
+from folders import write_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,7 @@ def all_calls(folder: Path) -> Calls:
     mask = pp.prune_mask(half, pp.NM(2, 4))
     model = folder / "model.safetensors"
     pp.save_file({"a.weight": w, "b.weight": half, "b.bias": x[0]}, model)
+    sharded = write_folder(folder / "sharded")
     fresh = [pp.PackedTensor(shared.shape, shared.dtype, shared.mask, shared.values)]
 
     def prepared_for_the_first_time() -> Any:
@@ -76,7 +78,13 @@ def all_calls(folder: Path) -> Calls:
         pp.prune_checkpoint(model, target, pp.NM(2, 4), num_threads=1)
         return pp.load_file(target)
 
+    def written_folder() -> Any:
+        """Write a folder that all write, while some are seeing what is there."""
+        report = pp.prune_checkpoint(sharded, folder / "one folder", pp.NM(2, 4), num_threads=1)
+        return report.bytes_after
+
     return {
+        "prune_checkpoint to one folder": written_folder,
         "prune_mask": lambda: pp.prune_mask(w, pp.Unstructured(0.5), num_threads=3),
         "prune_mask of rows": lambda: pp.prune_mask(half, pp.Unstructured(0.5, "row")),
         "prune": lambda: pp.prune(half, pp.NM(14, 16), num_threads=2),

@@ -151,7 +151,10 @@ def _locked_folder(target: Path) -> Iterator[Path]:
         except OSError as error:
             error.filename = str(target)
             raise
-        descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # another run took it for dead
+            continue
         try:
             if lock(descriptor) and temporary.exists():
                 yield temporary

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._errors import FormatError
 from .._folder import CONFIG_NAME
 from .._layout import Layout, layout_like, layout_of_size
 from .._model_config import config_text, read_config, with_sparsity, without_sparsity
@@ -213,7 +214,10 @@ def _write(
             msg = f"target_size must be at least {nbytes}, got {size_limit}"
             raise ValueError(msg)
     _logger.info("wrote %s", target)
-    return done, nbytes_of(target)
+    try:
+        return done, nbytes_of(target)
+    except (OSError, FormatError):  # another run is replacing it already
+        return done, nbytes
 
 
 def _check_any_fits(job: Job, infos: Mapping[str, TensorInfo], steps: Mapping[str, Step]) -> None:
