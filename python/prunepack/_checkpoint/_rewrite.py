@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass, replace
 from math import prod
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._errors import FormatError
 from .._folder import CONFIG_NAME
 from .._layout import Layout, layout_like, layout_of_size
 from .._model_config import config_text, read_config, with_sparsity, without_sparsity
@@ -214,10 +214,12 @@ def _write(
             msg = f"target_size must be at least {nbytes}, got {size_limit}"
             raise ValueError(msg)
     _logger.info("wrote %s", target)
-    try:
-        return done, nbytes_of(target)
-    except (OSError, FormatError):  # another run is replacing it already
-        return done, nbytes
+    # Of a folder the plan is exact, and another run may be replacing it already; of an archive the plan
+    # says how many bytes it has at most.
+    if plan.layout() is None:
+        with contextlib.suppress(OSError):
+            nbytes = nbytes_of(target)
+    return done, nbytes
 
 
 def _check_any_fits(job: Job, infos: Mapping[str, TensorInfo], steps: Mapping[str, Step]) -> None:
