@@ -66,6 +66,8 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="where to work; may be empty or not exist")
     parser.add_argument("--kills", type=int, default=100)
     options = parser.parse_args()
+    # A shell has background jobs ignore it, and so would the commands.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     options.folder.mkdir(exist_ok=True)
     pristine, work = options.folder / "pristine", options.folder / "work"
     shutil.rmtree(pristine, ignore_errors=True)
