@@ -60,6 +60,21 @@ def command(words: list[str]) -> list[str]:
     return [sys.executable, "-m", "prunepack", *words, "--quiet"]
 
 
+def start(words: list[str], work: Path) -> subprocess.Popen[bytes]:
+    """Start a command, and wait until it has begun to write: what comes before is no test."""
+    process = subprocess.Popen(
+        command(words), cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and not leftovers(work):
+        time.sleep(0.0005)
+    return process
+
+
+def leftovers(work: Path) -> list[Path]:
+    """Return the temporary files and folders there are."""
+    return [path for path in work.iterdir() if is_leftover_name(path.name)]
+
+
 def main() -> int:
     """Kill as often as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -77,26 +92,22 @@ def main() -> int:
     for name, (words, target) in COMMANDS.items():
         restore(pristine, work)
         old = state(work / target)
-        begun = time.monotonic()
-        subprocess.run(command(words), check=True, cwd=work)
+        with start(words, work) as process:
+            begun = time.monotonic()
         lasts = time.monotonic() - begun
+        assert process.returncode == 0
         new = state(work / target)
         for turn in range(-(-options.kills // len(COMMANDS))):
             number = signal.SIGKILL if turn % 2 else signal.SIGINT
             restore(pristine, work)
-            with subprocess.Popen(
-                command(words), cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            ) as process:
-                # Python takes a part of the time to start, in which there is nothing to disturb.
-                time.sleep(lasts * random.uniform(0.4, 1.05))
+            with start(words, work) as process:
+                time.sleep(random.uniform(0, 1.1 * lasts))
                 process.send_signal(number)
             there = state(work / target)
             place = "old" if there == old else "new" if there == new else "MIXTURE"
-            left = [path for path in work.iterdir() if is_leftover_name(path.name)]
-            if left:
+            if leftovers(work):
                 subprocess.run(command(words), check=True, cwd=work)
-                still = [path for path in work.iterdir() if is_leftover_name(path.name)]
-                place += ", LEFT FOR EVER" if still else ", leftovers"
+                place += ", LEFT FOR EVER" if leftovers(work) else ", leftovers"
             outcomes[f"{name}: {number.name}: {place}"] += 1
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:4} {outcome}")
