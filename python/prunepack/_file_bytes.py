@@ -68,11 +68,11 @@ class CopiedBytes:
     are of one state of the file.
     """
 
-    def __init__(self, file: BinaryIO, before: FileState) -> None:
+    def __init__(self, file: BinaryIO, before: FileState, buffers: Buffers) -> None:
         self._file = os.dup(file.fileno())
         self._before = before
         self.size = before.size
-        self._buffers = Buffers()
+        self._buffers = buffers
 
     def span(self, begin: int, nbytes: int, where: str) -> Any:
         """Read some bytes, or raise a FormatError if the file has changed."""

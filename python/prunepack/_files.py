@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, final
 
@@ -18,6 +17,7 @@ from ._arrays import ArrayLike, as_array
 from ._atomic import Opener, replacing
 from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, RawTensor, code_of
+from ._file_bytes import Buffers
 from ._npy import NpyFile, npy_writer
 from ._npz import NpzFile, npz_header_nbytes, npz_writer
 from ._packed import PackedTensor
@@ -69,7 +69,7 @@ class Format:
 
 FORMATS = {
     ".safetensors": Format(
-        partial(SafetensorsFile, mapped=False),
+        lambda path: SafetensorsFile(path, Buffers()),
         SafetensorsFile,
         safetensors_writer,
         safetensors_header_nbytes,

@@ -13,7 +13,7 @@ import numpy as np
 from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, RawTensor, checked_nbytes
 from ._errors import FormatError
-from ._file_bytes import CopiedBytes, FileBytes, FileState, MappedBytes
+from ._file_bytes import Buffers, CopiedBytes, FileBytes, FileState, MappedBytes
 from ._regular import open_regular
 from ._strict_json import Object, parse, shown
 
@@ -32,9 +32,9 @@ class SafetensorsFile(ClosesItself):
     ----------
     path : str or os.PathLike
         The file.
-    mapped : bool
-        Whether tensors are views of the file, mapped into memory, or copies of what it holds. A
-        copy is refused if the file has been written to since it was opened.
+    buffers : Buffers, optional
+        Memory to copy tensors to; a copy is refused if the file has been written to since it was
+        opened. Without it tensors are views of the file, mapped into memory.
 
     Raises
     ------
@@ -53,12 +53,14 @@ class SafetensorsFile(ClosesItself):
         The file's ``__metadata__``.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, mapped: bool = True) -> None:
+    def __init__(self, path: str | os.PathLike[str], buffers: Buffers | None = None) -> None:
         self.path = os.fspath(path)
         with open_regular(path) as file, contextlib.ExitStack() as stack:
             before = FileState.of(file.fileno())
             header = _read_header(file, before.size, self.path)
-            octets: FileBytes = MappedBytes(file) if mapped else CopiedBytes(file, before)
+            octets: FileBytes = (
+                MappedBytes(file) if buffers is None else CopiedBytes(file, before, buffers)
+            )
             stack.callback(octets.close)
             self._data = 8 + len(header)
             self.metadata, self._entries, self._begins = _checked_header(

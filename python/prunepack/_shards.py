@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from ._closing import ClosesItself
 from ._errors import FormatError
+from ._file_bytes import Buffers
 from ._safetensors import SafetensorsFile
 from ._strict_json import shown
 
@@ -60,9 +61,10 @@ class Shards(ClosesItself):
         index: str = "the index",
     ) -> None:
         self.path = str(folder)
+        buffers = Buffers()  # one for all, or each shard would keep memory for itself
         with contextlib.ExitStack() as stack:
             self.files = tuple(
-                stack.enter_context(_open(folder / shard, index)) for shard in shards
+                stack.enter_context(_open(folder / shard, buffers, index)) for shard in shards
             )
             self._file_of: dict[str, SafetensorsFile] = {}
             for file in self.files:
@@ -132,9 +134,9 @@ class Shards(ClosesItself):
                 raise FormatError(msg)
 
 
-def _open(path: Path, index: str) -> SafetensorsFile:
+def _open(path: Path, buffers: Buffers, index: str) -> SafetensorsFile:
     try:
-        return SafetensorsFile(path, mapped=False)
+        return SafetensorsFile(path, buffers)
     except FileNotFoundError:
         msg = f"{index}: names {path.name}, which is not there"
         raise FormatError(msg) from None
