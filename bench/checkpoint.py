@@ -112,8 +112,6 @@ def check(source: Path, pruned: Path, pattern: pp.Pattern) -> None:
             same: Any = after.read(name)
             was: Any = before.read(name)
             assert np.array_equal(was.view(np.uint8), same.view(np.uint8)), name
-            before.release(name)
-            after.release(name)
 
 
 def kill(source: Path, work: Path, words: list[str], kills: int, lasts: float) -> None:

@@ -21,7 +21,7 @@ import pytest
 import prunepack as pp
 from folders import LINEARS, contents, tensors_of, transformer, write_folder
 from models import pruned
-from prunepack import _atomic
+from prunepack import _atomic, _leftovers
 from prunepack._atomic import replacing, replacing_folder
 from prunepack._leftovers import is_leftover_name, name_beside
 from samples import same_bits
@@ -70,6 +70,25 @@ def test_folder_takes_its_place(
     assert contents(target) == {"a/b": b"new"}
     if there:
         assert target.stat().st_mode & 0o777 == 0o700
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_what_another_run_does_meanwhile(
+    target: Path, seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It puts a folder where none was, or takes one away, right after we have looked."""
+    if not seen:
+        target.mkdir()
+        (target / "old").write_text("another run's")
+    lexists = os.path.lexists
+    answers = [seen]
+    monkeypatch.setattr(
+        os.path, "lexists", lambda path: answers.pop() if answers else lexists(path)
+    )
+    with replacing_folder(target) as folder:
+        fill(folder)
+    assert contents(target) == {"a/b": b"new"}
     assert list(target.parent.iterdir()) == [target]
 
 
@@ -141,6 +160,28 @@ def test_what_a_living_process_writes_is_not_touched(target: Path, kind: str) ->
             assert len(leftovers(target.parent)) == 2
         assert ours.exists()
     assert leftovers(target.parent) == []
+
+
+@pytest.mark.parametrize("kind", writers())
+def test_what_is_not_locked_yet_is_not_lost(
+    target: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run finds a new one without a lock, which its maker takes while that looks at it."""
+    taken = []
+
+    def remove(path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        taken.append(_leftovers.lock(descriptor))
+        os.close(descriptor)
+
+    unlocked = name_beside(target)
+    if kind == "file":
+        unlocked.write_bytes(b"")
+    else:
+        unlocked.mkdir()
+    monkeypatch.setattr(_leftovers, "remove", remove)
+    _leftovers.remove_leftovers(target)
+    assert taken == [False]
 
 
 def test_what_was_set_aside_is_put_back(target: Path, caplog: pytest.LogCaptureFixture) -> None:

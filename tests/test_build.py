@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,23 @@ from prunepack import _core
 
 GIVEN = os.environ.get("PRUNEPACK_BUILD_DIR")
 BUILD = Path(GIVEN or Path(__file__).parents[1] / "build")
+
+
+def is_release(folder: Path) -> bool:
+    """Tell whether a build is one to ship: sanitizers and coverage bring symbols of their own."""
+    cache = (folder / "CMakeCache.txt").read_text()
+    kinds = re.findall(r"^CMAKE_BUILD_TYPE:\w+=(.*)$", cache, re.MULTILINE)
+    flags = " ".join(re.findall(r"^CMAKE_CXX_FLAGS\w*:\w+=(.*)$", cache, re.MULTILINE))
+    return set(kinds) <= {"Release", ""} and not re.search("-fsanitize|-fprofile|--coverage", flags)
+
+
 KERNELS = sorted(
     path
+    for cache in BUILD.rglob("CMakeCache.txt")
+    if is_release(cache.parent)
     for isa in ("neon", "avx2", "avx512", "avx512dot")
     for suffix in ("o", "obj")
-    for path in BUILD.rglob(f"*_{isa}.cpp.{suffix}")
+    for path in cache.parent.rglob(f"*_{isa}.cpp.{suffix}")
 )
 
 

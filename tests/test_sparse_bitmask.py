@@ -132,7 +132,7 @@ def test_packed_tensors_come_back(
 def test_packed_parts_are_views_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_file({"fc.weight": pack(np.eye(64, dtype=np.float32))}, path)
-    with open_file(path) as file:
+    with open_file(path, mapped=True) as file:
         one, two = file.read("fc.weight"), file.read("fc.weight")
     assert isinstance(one, PackedTensor)
     assert isinstance(two, PackedTensor)

@@ -1,6 +1,7 @@
 // The parts of the check. Each prints a line for every family.
 #pragma once
 
+#include "prunepack/isa.h"
 #include "prunepack/kernels.h"
 #include "report.h"
 
@@ -15,7 +16,13 @@ void check_kernels(const Kernels& tested, Effort effort, Report& report);
 // Whole-tensor operations with `tested` on 1, 2 and 5 threads, against scalar on one.
 void check_tensors(const Kernels& tested, Effort effort, Report& report);
 
-// Every panel product against sums in float64, and linear() on 2 and 5 threads against one.
+// Every panel product against sums in float64.
 void check_panels(const Kernels& tested, Effort effort, Report& report);
+
+// linear() with `tested` on 2 and 5 threads against one.
+void check_linear(const Kernels& tested, Effort effort, Report& report);
+
+// parallel_for(), which is the same for every table; `isa` is what to call it.
+void check_threads(Isa isa, Report& report);
 
 }  // namespace prunepack::check

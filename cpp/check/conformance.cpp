@@ -1,8 +1,10 @@
 // prunepack_check: every kernel this CPU can run gives the same bytes as the scalar one, and panel
 // products the right sums.
 //
-//   prunepack_check [--quick] [ISA ...]   compare these, or all; exit 1 if one differs
-//   prunepack_check --chosen              print the ISA that kernels() takes here
+//   prunepack_check [--quick] [--threaded] [ISA ...]   compare these, or all; exit 1 if one differs
+//   prunepack_check --chosen                           print the ISA that kernels() takes here
+//
+// --quick tries less, for emulated CPUs; --threaded only what runs on threads, for a sanitizer.
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -15,11 +17,12 @@ namespace {
 
 struct Options {
   Effort effort = Effort::full;
-  bool only_chosen = false;
+  bool only_chosen = false, only_threaded = false;
   std::vector<const Kernels*> tables{};
 };
 
-constexpr const char* kUsage = "usage: prunepack_check [--quick] [ISA ...] | --chosen\n";
+constexpr const char* kUsage =
+    "usage: prunepack_check [--quick] [--threaded] [ISA ...] | --chosen\n";
 
 std::vector<const Kernels*> all_tables() {
   std::vector<const Kernels*> tables;
@@ -40,6 +43,8 @@ bool parse(int argc, char** argv, Options& options) {
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--quick") == 0) {
       options.effort = Effort::quick;
+    } else if (std::strcmp(argv[i], "--threaded") == 0) {
+      options.only_threaded = true;
     } else if (std::strcmp(argv[i], "--chosen") == 0) {
       options.only_chosen = true;
     } else if (const Kernels* table = table_called(argv[i]); table != nullptr) {
@@ -61,10 +66,12 @@ int run(int argc, char** argv) {
   if (options.tables.empty()) options.tables = all_tables();
   std::printf("chosen: %s\n", chosen);
   Report report;
+  check_threads(options.tables.front()->isa, report);
   for (const Kernels* table : options.tables) {
-    check_kernels(*table, options.effort, report);
+    if (!options.only_threaded) check_kernels(*table, options.effort, report);
     check_tensors(*table, options.effort, report);
-    check_panels(*table, options.effort, report);
+    if (!options.only_threaded) check_panels(*table, options.effort, report);
+    check_linear(*table, options.effort, report);
   }
   std::printf("%zu passed, %zu failed\n", report.passed(), report.failed());
   return report.failed() > 0;

@@ -228,7 +228,7 @@ bool takes(Dtype weights, Activations activations) {
   return activations == Activations::float32 || weights == Dtype::int8;
 }
 
-void check_linear(const Kernels& tested, Effort effort, Report& report) {
+void compare_linear(const Kernels& tested, Effort effort, Report& report) {
   const Distribution& normal = activations(Dtype::float32, 1);
   const Pattern& uneven = kPatterns[1];
   const std::size_t rows = effort == Effort::quick ? 300 : 1000, columns = 1100;
@@ -274,8 +274,11 @@ void check_panels(const Kernels& tested, Effort effort, Report& report) {
     check_layout(tested, static_cast<Layout>(i), effort, report);
     report.end();
   }
+}
+
+void check_linear(const Kernels& tested, Effort effort, Report& report) {
   report.begin(tested.isa, "linear");
-  check_linear(tested, effort, report);
+  compare_linear(tested, effort, report);
   report.end();
 }
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -132,10 +133,12 @@ def _locked_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
         except OSError as error:
             error.filename = str(target)  # the name the caller knows
             raise
-        with file:
+        try:
             if lock(file.fileno()) and temporary.exists():
                 yield temporary, file
                 return
+        finally:
+            _close(file.close)
 
 
 @contextlib.contextmanager
@@ -148,24 +151,51 @@ def _locked_folder(target: Path) -> Iterator[Path]:
         except OSError as error:
             error.filename = str(target)
             raise
-        descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # another run took it for dead
+            continue
         try:
             if lock(descriptor) and temporary.exists():
                 yield temporary
                 return
         finally:
-            os.close(descriptor)
+            _close(partial(os.close, descriptor))
+
+
+def _close(close: Callable[[], None]) -> None:
+    """Close what holds a lock. The new one is in place by now, or something else has failed."""
+    with contextlib.suppress(OSError):
+        close()
 
 
 def _put(temporary: Path, target: Path) -> None:
     """Rename a complete folder to `target`; what was there is then under the other's name."""
-    if not os.path.lexists(target):
+    while not _put_where_none_is(temporary, target):
+        try:
+            if not _exchange(temporary, target):
+                aside = name_beside(target, ASIDE)
+                target.rename(aside)
+                temporary.rename(target)
+                remove(aside)
+        except FileNotFoundError:  # what another run had put there may be gone again
+            if not os.path.lexists(temporary) or os.path.lexists(target):
+                raise
+        else:
+            return
+
+
+def _put_where_none_is(temporary: Path, target: Path) -> bool:
+    """Rename a folder to `target` unless something is there, if only by now."""
+    if os.path.lexists(target):
+        return False
+    try:
         temporary.rename(target)
-    elif not _exchange(temporary, target):
-        aside = name_beside(target, ASIDE)
-        target.rename(aside)
-        temporary.rename(target)
-        remove(aside)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return False
+    return True
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -17,6 +17,7 @@ from ._arrays import ArrayLike, as_array
 from ._atomic import Opener, replacing
 from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, RawTensor, code_of
+from ._file_bytes import Buffers
 from ._npy import NpyFile, npy_writer
 from ._npz import NpzFile, npz_header_nbytes, npz_writer
 from ._packed import PackedTensor
@@ -45,7 +46,6 @@ class OpenStore(Store, Protocol):
     """A file of plain named tensors that is open."""
 
     def close(self) -> None: ...
-    def release(self, name: str) -> None: ...
 
 
 class StoreWriter(Protocol):
@@ -56,9 +56,10 @@ class StoreWriter(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """How files of one suffix are opened and written."""
+    """How files of one suffix are opened, to copy from or to view, and written."""
 
     open: Callable[[str], OpenStore]
+    view: Callable[[str], OpenStore]
     write: Callable[
         [str, Mapping[str, Entry], Mapping[str, str], Opener],
         AbstractContextManager[StoreWriter],
@@ -67,9 +68,14 @@ class Format:
 
 
 FORMATS = {
-    ".safetensors": Format(SafetensorsFile, safetensors_writer, safetensors_header_nbytes),
-    ".npz": Format(NpzFile, npz_writer, npz_header_nbytes),
-    ".npy": Format(NpyFile, npy_writer, npz_header_nbytes),
+    ".safetensors": Format(
+        lambda path: SafetensorsFile(path, Buffers()),
+        SafetensorsFile,
+        safetensors_writer,
+        safetensors_header_nbytes,
+    ),
+    ".npz": Format(NpzFile, NpzFile, npz_writer, npz_header_nbytes),
+    ".npy": Format(NpyFile, NpyFile, npy_writer, npz_header_nbytes),
 }
 
 
@@ -154,15 +160,23 @@ class TensorInfo:
 # --- tensor by tensor -------------------------------------------------------------------------
 
 
-def open_file(path: str | os.PathLike[str]) -> TensorFile:
+def open_file(path: str | os.PathLike[str], *, mapped: bool = False) -> TensorFile:
     """Open a file of tensors; the suffix says which format it has.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    mapped : bool
+        Whether its tensors may be views of the file, which another process may change.
 
     Returns
     -------
     TensorFile
         A context manager; tensors are read one at a time.
     """
-    store = format_of(path).open(os.fspath(path))
+    format = format_of(path)
+    store = (format.view if mapped else format.open)(os.fspath(path))
     try:
         return TensorFile(store)
     except BaseException:
@@ -212,14 +226,6 @@ class TensorFile(ClosesItself):
             return (name,)
         return tuple(part for part in origin.parts() if part in self._store)
 
-    def release(self, name: str) -> None:
-        """Give back the memory of a tensor that was read; it stays valid, and is read again if used.
-
-        To be called after each tensor by whoever goes through a model larger than memory.
-        """
-        for stored in self.stored_names(name):
-            self._store.release(stored)
-
     def info(self, name: str) -> TensorInfo:
         """Describe one tensor without reading its weights."""
         origin = self._packed.get(name)
@@ -231,7 +237,7 @@ class TensorFile(ClosesItself):
         return TensorInfo(compressed.dtype, shape, True, kept, origin.pattern)
 
     def read(self, name: str) -> Tensor:
-        """Read one tensor: read-only views of the file where it is mapped, else copies."""
+        """Read one tensor, read-only views of the file where it is mapped."""
         origin = self._packed.get(name)
         return read_packed(self._store, name, origin) if origin else self._store.array(name)
 
@@ -477,7 +483,7 @@ def save_file(
             file.write(name, tensor)
 
 
-def load_file(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def load_file(path: str | os.PathLike[str], *, mapped: bool = True) -> dict[str, Tensor]:
     """Load all tensors of a file.
 
     Parameters
@@ -486,18 +492,22 @@ def load_file(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         A ``.safetensors`` file of prunepack, compressed-tensors (``sparse-bitmask`` and
         ``sparse-24-bitmask``) or anyone else; a ``.npz``; or a ``.npy``, whose array is named
         after the file.
+    mapped : bool
+        Whether tensors of a safetensors file are views of it, or copies. From the other formats
+        there are only copies.
 
     Returns
     -------
     dict of str to ndarray, PackedTensor or RawTensor
-        Packed tensors stay packed. From a safetensors file all are read-only views that need
-        memory only where they are touched. A tensor of a dtype prunepack does not know is a
+        Packed tensors stay packed. Views are read-only and need memory only where they are
+        touched. A tensor of a dtype prunepack does not know is a
         `RawTensor`, which `save_file` writes back untouched.
 
     Raises
     ------
     FormatError
-        If the file is not what its format requires; nothing is guessed or repaired.
+        If the file is not what its format requires; nothing is guessed or repaired. With
+        ``mapped=False`` also if it changes while it is read.
     ValueError
         If the suffix is unknown.
     OSError
@@ -507,6 +517,14 @@ def load_file(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     --------
     save_file : The way there.
 
+    Notes
+    -----
+    A view shows what the file has become, as `numpy.memmap` does. If another process writes to it in
+    place, what was checked when it was loaded may no longer hold; if it cuts it short, touching what
+    is gone ends this process with SIGBUS. A file that is replaced as a whole, as `save_file`
+    and all good tools do, changes nothing for views of the old one. Load with ``mapped=False``
+    what others may write to in place.
+
     Examples
     --------
     >>> import numpy as np
@@ -515,7 +533,7 @@ def load_file(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     >>> pp.load_file("model.npz")
     {'w': array([0, 1, 2])}
     """
-    with open_file(path) as file:
+    with open_file(path, mapped=mapped) as file:
         return {name: file.read(name) for name in file.names}
 
 

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY, ASIDE = "tmp", "old"
@@ -50,16 +51,18 @@ def remove_leftovers(target: Path) -> None:
     with contextlib.suppress(OSError):
         found = [path for path in target.parent.iterdir() if path.name.startswith(_prefix(target))]
         for path in sorted(found):
-            if is_leftover_name(path.name) and _is_dead(path):
-                _remove(path, target)
+            if is_leftover_name(path.name):
+                with _locked(path) as is_dead:
+                    if is_dead:
+                        _remove(path, target)
 
 
 def remove(path: Path) -> None:
     """Remove a temporary file or folder, as far as that is possible."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # rmtree tells of some errors even if it is to ignore them
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 
@@ -68,17 +71,29 @@ def _prefix(target: Path) -> str:
     return f".{target.name[:50]}.prunepack-"
 
 
-def _is_dead(path: Path) -> bool:
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Tell whether a temporary file or folder is nobody's, and see to it that it stays so.
+
+    One that has just been made and is not locked yet seems dead, too: whoever made it must not get
+    the lock between our look at it and its end.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return False
+        yield False
+        return
+    try:
+        yield _takes_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _takes_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
-    finally:
-        os.close(descriptor)
     return True
 
 

@@ -70,10 +70,6 @@ class MaskFile:
             msg = f"{self._file.path}: mask {shown(name)}: {error}"
             raise FormatError(msg) from error
 
-    def release(self, name: str) -> None:
-        """Give back the memory of a mask that was read."""
-        self._file.release(name)
-
 
 def _empty(bits: np.ndarray[Any, Any]) -> tuple[int, int]:
     rows = 1

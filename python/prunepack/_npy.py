@@ -17,6 +17,7 @@ from ._atomic import Opener, replacing
 from ._closing import ClosesItself
 from ._entries import CODES, Entry, Plan, RawTensor, checked_nbytes
 from ._errors import FormatError
+from ._file_bytes import FileState
 from ._regular import open_regular
 from ._strict_json import shown
 
@@ -35,8 +36,8 @@ class NpyFile(ClosesItself):
         self.metadata: dict[str, str] = {}
         with contextlib.ExitStack() as stack:
             self._file = stack.enter_context(open_regular(path))
-            self._size = os.fstat(self._file.fileno()).st_size
-            self._entry = read_header(self._file, self._size, self.path).entry
+            self._before = FileState.of(self._file.fileno())
+            self._entry = read_header(self._file, self._before.size, self.path).entry
             self._resources = stack.pop_all()
 
     def __contains__(self, name: object) -> bool:
@@ -45,9 +46,6 @@ class NpyFile(ClosesItself):
     def close(self) -> None:
         """Close the file; an array read from it is a copy and stays."""
         self._resources.close()
-
-    def release(self, name: str) -> None:
-        """Do nothing: what has been read is the reader's."""
 
     def info(self, name: str) -> Entry:
         """Return dtype code, shape and bytes of the array."""
@@ -60,7 +58,9 @@ class NpyFile(ClosesItself):
         """Read the array."""
         self.info(name)
         self._file.seek(0)
-        return read_array(self._file, self._size, self.path)
+        array = read_array(self._file, self._before.size, self.path)
+        self._before.check(self._file.fileno(), self.path)
+        return array
 
 
 class Header(NamedTuple):

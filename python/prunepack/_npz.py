@@ -14,6 +14,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import IO, Any, final
 
 import numpy as np
@@ -22,6 +23,7 @@ from ._atomic import Opener, replacing
 from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, Plan, RawTensor
 from ._errors import FormatError
+from ._file_bytes import FileState
 from ._npy import NATIVE_DTYPES, read_array, read_header, write_array
 from ._regular import open_regular
 from ._strict_json import Object, parse, shown
@@ -55,14 +57,15 @@ class NpzFile(ClosesItself):
         self.path = os.fspath(path)
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(open_regular(path))
+            before = FileState.of(file.fileno())
             with _refusing_broken_archives(self.path):
                 self._archive = stack.enter_context(zipfile.ZipFile(file))
-            size = os.fstat(file.fileno()).st_size
-            members = _checked_members(self._archive, size, self.path)
+            members = _checked_members(self._archive, before.size, self.path)
             manifest = members.pop(MANIFEST, None)
             self._members = _array_members(members, self.path)
             self.names = tuple(self._members)
             self.metadata, self._dtypes = self._read_manifest(manifest)
+            self._check_unchanged = partial(before.check, file.fileno())
             self._resources = stack.pop_all()
 
     def __contains__(self, name: object) -> bool:
@@ -71,9 +74,6 @@ class NpzFile(ClosesItself):
     def close(self) -> None:
         """Close the file; arrays read from it are copies and stay."""
         self._resources.close()
-
-    def release(self, name: str) -> None:
-        """Do nothing: what has been read is the reader's."""
 
     def info(self, name: str) -> Entry:
         """Return dtype code, shape and bytes of one array, reading nothing but its header."""
@@ -100,6 +100,7 @@ class NpzFile(ClosesItself):
         where = f"{self.path}: tensor {shown(name)}"
         with _refusing_broken_archives(where), self._archive.open(member) as stream:
             yield stream, member.file_size, where
+        self._check_unchanged(where)
 
     def _meant(self, name: str, stored: np.dtype[Any], where: str) -> str:
         """Return the code of what an array holds, which the manifest may say."""

@@ -1,8 +1,8 @@
-"""Read safetensors files strictly and without copies. Knows nothing of packing."""
+"""Read safetensors files strictly. Knows nothing of packing."""
 
 from __future__ import annotations
 
-import mmap
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ import numpy as np
 from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, RawTensor, checked_nbytes
 from ._errors import FormatError
+from ._file_bytes import Buffers, CopiedBytes, FileBytes, FileState, MappedBytes
 from ._regular import open_regular
 from ._strict_json import Object, parse, shown
 
@@ -22,15 +23,18 @@ _PLAUSIBLE_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,31}")
 
 @final
 class SafetensorsFile(ClosesItself):
-    """A safetensors file, mapped into memory and checked before anything is handed out.
+    """A safetensors file, checked before anything is handed out.
 
-    Opening reads the header alone and verifies all of it; tensors are read-only views of the
-    mapping and stay valid after the file is closed.
+    Opening reads the header alone and verifies all of it; tensors are read-only and stay valid
+    after the file is closed.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file.
+    buffers : Buffers, optional
+        Memory to copy tensors to; a copy is refused if the file has been written to since it was
+        opened. Without it tensors are views of the file, mapped into memory.
 
     Raises
     ------
@@ -49,17 +53,21 @@ class SafetensorsFile(ClosesItself):
         The file's ``__metadata__``.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], buffers: Buffers | None = None) -> None:
         self.path = os.fspath(path)
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            header = _read_header(file, size, self.path)
-            self._map: mmap.mmap | None = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._data = 8 + len(header)
-        # The file may have grown or shrunk since: the mapping is what views must stay within.
-        self.metadata, self._entries, self._begins = _checked_header(
-            header, len(self._map) - self._data, self.path
-        )
+        with open_regular(path) as file, contextlib.ExitStack() as stack:
+            before = FileState.of(file.fileno())
+            header = _read_header(file, before.size, self.path)
+            octets: FileBytes = (
+                MappedBytes(file) if buffers is None else CopiedBytes(file, before, buffers)
+            )
+            stack.callback(octets.close)
+            self._data = 8 + len(header)
+            self.metadata, self._entries, self._begins = _checked_header(
+                header, octets.size - self._data, self.path
+            )
+            stack.pop_all()
+        self._octets: FileBytes | None = octets
         self.names = tuple(self._entries)
 
     def __iter__(self) -> Iterator[str]:
@@ -72,22 +80,10 @@ class SafetensorsFile(ClosesItself):
         return name in self._entries
 
     def close(self) -> None:
-        """Let go of the file. The mapping itself goes with the last array that lies in it."""
-        self._map = None
-
-    def release(self, name: str) -> None:
-        """Let the system take back the memory of a tensor that has been read.
-
-        Arrays stay valid, their bytes are read again when touched. Whoever goes through a model
-        calls this after each tensor, or the pages of all of them count as the process's own.
-        """
-        if self._map is None or not hasattr(mmap, "MADV_DONTNEED"):
-            return
-        begin = self._data + self._begins[name]
-        end = begin + self.info(name).nbytes
-        first = begin - begin % mmap.PAGESIZE
-        if end > first:
-            self._map.madvise(mmap.MADV_DONTNEED, first, end - first)
+        """Let go of the file; a mapping goes with the last array that lies in it."""
+        if self._octets is not None:
+            self._octets.close()
+        self._octets = None
 
     def info(self, name: str) -> Entry:
         """Return dtype code, shape and bytes of one tensor."""
@@ -112,12 +108,12 @@ class SafetensorsFile(ClosesItself):
             raise FormatError(msg) from error
 
     def _flat(self, name: str, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        if self._map is None:
+        if self._octets is None:
             msg = f"{self.path} must be open to be read, it has been closed"
             raise ValueError(msg)
-        begin = self._data + self._begins[name]
-        count = self._entries[name].nbytes // dtype.itemsize
-        flat = np.frombuffer(self._map, dtype, count, begin) if count else np.empty(0, dtype)
+        begin, nbytes = self._data + self._begins[name], self._entries[name].nbytes
+        where = f"{self.path}: tensor {shown(name)}"
+        flat = np.frombuffer(self._octets.span(begin, nbytes, where), dtype)
         if not flat.flags.aligned:
             flat = flat.copy()
         flat.flags.writeable = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from ._closing import ClosesItself
 from ._errors import FormatError
+from ._file_bytes import Buffers
 from ._safetensors import SafetensorsFile
 from ._strict_json import shown
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @final
 class Shards(ClosesItself):
-    """The files of one model, mapped into memory all at once.
+    """The files of one model, all open at once.
 
     Parameters
     ----------
@@ -60,9 +61,10 @@ class Shards(ClosesItself):
         index: str = "the index",
     ) -> None:
         self.path = str(folder)
+        buffers = Buffers()  # one for all, or each shard would keep memory for itself
         with contextlib.ExitStack() as stack:
             self.files = tuple(
-                stack.enter_context(_open(folder / shard, index)) for shard in shards
+                stack.enter_context(_open(folder / shard, buffers, index)) for shard in shards
             )
             self._file_of: dict[str, SafetensorsFile] = {}
             for file in self.files:
@@ -84,16 +86,12 @@ class Shards(ClosesItself):
         for file in self.files:
             file.close()
 
-    def release(self, name: str) -> None:
-        """Let the system take back the memory of a tensor that has been read."""
-        self._file_of[name].release(name)
-
     def info(self, name: str) -> Entry:
         """Return dtype code, shape and bytes of one tensor."""
         return self._holding(name).info(name)
 
     def array(self, name: str) -> np.ndarray[Any, Any] | RawTensor:
-        """Return one tensor, read-only."""
+        """Read one tensor into read-only memory."""
         return self._holding(name).array(name)
 
     def shard_of(self, name: str) -> str:
@@ -136,9 +134,9 @@ class Shards(ClosesItself):
                 raise FormatError(msg)
 
 
-def _open(path: Path, index: str) -> SafetensorsFile:
+def _open(path: Path, buffers: Buffers, index: str) -> SafetensorsFile:
     try:
-        return SafetensorsFile(path)
+        return SafetensorsFile(path, buffers)
     except FileNotFoundError:
         msg = f"{index}: names {path.name}, which is not there"
         raise FormatError(msg) from None

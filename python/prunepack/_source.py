@@ -93,15 +93,8 @@ class Checkpoint(ClosesItself):
         return {name: self.info(name) for name in self.names}
 
     def read(self, name: str) -> Tensor:
-        """Read one tensor: read-only views of the file where it is mapped, else copies."""
+        """Read one tensor; FormatError if a file has been written to since it was opened."""
         return self._tensors.read(name)
-
-    def release(self, name: str) -> None:
-        """Give back the memory of a tensor that was read; it stays valid, and is read again if used.
-
-        To be called after each tensor by whoever goes through a model larger than memory.
-        """
-        self._tensors.release(name)
 
     def shard_of(self, name: str) -> str:
         """Return the name of the file that holds a tensor: of its first part, if it is packed."""

@@ -301,7 +301,6 @@ class Masks(Protocol):
     @property
     def infos(self) -> Mapping[str, MaskInfo]: ...
     def read(self, name: str) -> Mask: ...
-    def release(self, name: str) -> None: ...
 
 
 class _MasksOfPacked:
@@ -319,9 +318,6 @@ class _MasksOfPacked:
         tensor = self._checkpoint.read(name)
         assert isinstance(tensor, PackedTensor)  # others are left out
         return tensor.to_mask()
-
-    def release(self, name: str) -> None:
-        self._checkpoint.release(name)
 
 
 @contextlib.contextmanager
@@ -379,7 +375,6 @@ class ApplyMasks:
         if why_not is not None:
             return _MaskedStep("pruned", dense(info), f"stayed dense: {why_not}", mask=name)
         kept = self.masks.read(name).kept
-        self.masks.release(name)
         most = kept if info.kept is None else min(kept, info.kept)
         packed = replace(info, packed=True, kept=None, most_kept=most, pattern=given.pattern)
         if self.even_if_larger or packed.nbytes_in(self.storage) < info.dense_nbytes:
@@ -396,6 +391,4 @@ class ApplyMasks:
             return stored_as(step.info, tensor, threads)
         weights, mask = as_dense(tensor, threads), self.masks.read(step.mask)
         made = pack if step.info.packed else apply_mask
-        pruned = made(weights, mask, num_threads=threads)
-        self.masks.release(step.mask)
-        return pruned
+        return made(weights, mask, num_threads=threads)

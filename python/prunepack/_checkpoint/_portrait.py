@@ -225,7 +225,6 @@ def _magnitudes(
         were = Weights.of(as_dense(original.read(name), threads), name)
         counts, cut = _counted(were, zeros, threads)
         pruned = np.maximum(counts - kept, 0)
-        original.release(name)
     return Magnitudes.of(kept, pruned, cut)
 
 

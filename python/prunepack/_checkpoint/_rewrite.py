@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass, replace
 from math import prod
@@ -20,7 +21,7 @@ from .._target import create_checkpoint, planned_frame
 from ._jobs import Job, Step, dense, estimated
 from ._paths import Output, checked_target
 from ._reports import CheckpointReport, TensorReport
-from ._steps import ProgressCallback, Work, naming, nonzero, read_ahead
+from ._steps import ProgressCallback, Work, naming, nonzero
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -196,8 +197,6 @@ def _write(
     def made(name: str, tensor: Tensor, threads: int) -> tuple[Tensor, TensorReport]:
         begun = perf_counter()
         stored = job.make(steps[name], tensor, threads)
-        if stored is tensor:
-            read_ahead(tensor)
         seconds = perf_counter() - begun
         report = _done(name, infos[name], steps[name], stored, job.storage, threads)
         return stored, replace(report, seconds=seconds)
@@ -215,7 +214,12 @@ def _write(
             msg = f"target_size must be at least {nbytes}, got {size_limit}"
             raise ValueError(msg)
     _logger.info("wrote %s", target)
-    return done, nbytes_of(target)
+    # Of a folder the plan is exact, and another run may be replacing it already; of an archive the plan
+    # says how many bytes it has at most.
+    if plan.layout() is None:
+        with contextlib.suppress(OSError):
+            nbytes = nbytes_of(target)
+    return done, nbytes
 
 
 def _check_any_fits(job: Job, infos: Mapping[str, TensorInfo], steps: Mapping[str, Step]) -> None:

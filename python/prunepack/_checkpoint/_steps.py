@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-import numpy as np
-
-from .._entries import RawTensor
 from .._errors import FormatError
 from .._masks import prune_mask
-from .._packed import PackedTensor
 from .._patterns import Threshold
 from ._parallel import in_order
 
@@ -113,8 +108,6 @@ class Work:
                 self._tell(name)
             with naming(name):
                 yield name, result
-            # Otherwise the pages of all files would end up counted as this process's memory.
-            self._source.release(name)
             self._done += 1
             self._nbytes += self._sizes[name]
             self._tell(name)
@@ -128,18 +121,3 @@ class Work:
 def nonzero(weights: Array, num_threads: int | None) -> Mask:
     """Return the mask of the weights that are not zero, of either sign."""
     return prune_mask(weights, Threshold(0.0), num_threads=num_threads)
-
-
-def read_ahead(tensor: Tensor) -> None:
-    """Touch every page of a tensor that is going to be written as it is.
-
-    The system copies from pages that are not there yet at less than half the speed.
-    """
-    parts: tuple[Array, ...]
-    if isinstance(tensor, PackedTensor):
-        parts = tensor.mask, tensor.values
-    else:
-        parts = (tensor.data if isinstance(tensor, RawTensor) else tensor,)
-    for part in parts:
-        if part.flags.c_contiguous:
-            part.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max(initial=0)

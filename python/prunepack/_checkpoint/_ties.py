@@ -86,7 +86,6 @@ def _same(source: Checkpoint, names: Iterable[str]) -> Iterator[list[str]]:
                 break
         else:
             groups.append([name])
-        source.release(name)
     for groups in by_sample.values():
         yield from (group for group in groups if len(group) > 1)
 
