@@ -17,6 +17,7 @@ ISAS = ("scalar", "neon", "avx2", "avx512")
 REQUIRED = set(filter(None, os.environ.get("PRUNEPACK_REQUIRE_ISAS", "").split(",")))
 
 # Every property runs once for each ISA and dtype, so each run can be short.
+settings.register_profile("brief", deadline=None, max_examples=5)
 settings.register_profile("short", deadline=None, max_examples=25)
 settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))

@@ -85,6 +85,31 @@ def test_header_that_is_cut_short_while_it_is_read(
         SafetensorsFile(path)
 
 
+def test_more_bytes_than_the_shape_needs(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    header = b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(pp.FormatError, match=r"span 8 bytes but shape \[1\] of F32 needs 4"):
+        SafetensorsFile(path)
+
+
+def test_members_of_an_archive_that_share_their_bytes(tmp_path: Path) -> None:
+    """A thousand names for the same bytes would make much of a small file."""
+    path = tmp_path / "x.npz"
+    np.savez(path, a=np.zeros(1000, np.float32))
+    octets = path.read_bytes()
+    directory, end = octets.index(b"PK\1\2"), octets.index(b"PK\5\6")
+    entries = b"".join(
+        octets[directory:end].replace(b"a.npy", f"{name}.npy".encode()) for name in "abc"
+    )
+    trailer = bytearray(octets[end:])
+    trailer[8:12] = (3).to_bytes(2, "little") * 2
+    trailer[12:16] = len(entries).to_bytes(4, "little")
+    path.write_bytes(octets[:directory] + entries + trailer)
+    with pytest.raises(pp.FormatError, match=r"members must fit in the file, they claim 12384 of"):
+        pp.load_file(path)
+
+
 def test_release_after_close(path: Path) -> None:
     with open_file(path) as file:
         array = file.read("x.weight")
@@ -280,6 +305,7 @@ def test_hidden_files_where_there_are_no_hard_links(
     folder = write_folder(tmp_path / "model")
     (folder / ".git").mkdir()
     (folder / ".git" / "HEAD").write_text("ref")
+    (folder / ".git" / "link").symlink_to("HEAD")
 
     def refuse(*_: Any) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
@@ -287,6 +313,7 @@ def test_hidden_files_where_there_are_no_hard_links(
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     pp.prune_checkpoint(folder, folder, pp.NM(2, 4), in_place=True)
     assert (folder / ".git" / "HEAD").read_text() == "ref"
+    assert (folder / ".git" / "link").readlink() == Path("HEAD")
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")

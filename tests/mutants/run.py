@@ -112,7 +112,11 @@ def configure() -> None:
         [sys.executable, "-m", "pybind11", "--cmakedir"], check=True, capture_output=True, text=True
     ).stdout.strip()
     common = (f"-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}",)
-    python = ("-DPRUNEPACK_PYTHON=ON", f"-Dpybind11_DIR={pybind11}", f"-DPython_EXECUTABLE={sys.executable}")
+    python = (
+        "-DPRUNEPACK_PYTHON=ON",
+        f"-Dpybind11_DIR={pybind11}",
+        f"-DPython_EXECUTABLE={sys.executable}",
+    )
     run("cmake", "--preset", "dev", *common, *python)
     if shutil.which(EMULATOR[0]):
         run("cmake", "--preset", "aarch64", *common)
@@ -168,7 +172,9 @@ def command_of(check: str) -> list[str]:
 def noticed_by(check: str) -> str | None:
     """Run a check; return what in it failed, or None if nothing did."""
     try:
-        done = attempt(command_of(check), PYTHONPATH=str(TREE / "python"), HYPOTHESIS_PROFILE="short")
+        done = attempt(
+            command_of(check), PYTHONPATH=str(TREE / "python"), HYPOTHESIS_PROFILE="short"
+        )
     except subprocess.TimeoutExpired:
         return f"{check} (hangs)"
     if done.returncode == 0:
@@ -211,8 +217,12 @@ def main() -> int:
     """Run the mutants and print a table of their fates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--match", action="store_true", help="only see whether every text is there")
-    parser.add_argument("--trust", action="store_true", help="do not run the checks on the sound code first")
-    parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help="in table, file or what breaks")
+    parser.add_argument(
+        "--trust", action="store_true", help="do not run the checks on the sound code first"
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT", help="in table, file or what breaks"
+    )
     options = parser.parse_args()
 
     mutants = [
