@@ -31,7 +31,7 @@ else:
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-WORK = ROOT / "build" / "mutants"
+WORK = ROOT / "build" / os.environ.get("PRUNEPACK_MUTANTS", "mutants")  # for two runs at once
 TREE = WORK / "tree"
 PATIENCE = 900  # seconds: what takes longer hangs, which is noticed too
 EMULATOR = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
