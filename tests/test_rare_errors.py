@@ -24,10 +24,9 @@ import pytest
 
 import prunepack as pp
 from folders import contents, write_folder
-from prunepack import _atomic, _leftovers, _strict_json, _text
+from prunepack import _atomic, _demo, _leftovers, _strict_json, _text
 from prunepack._bench import _machine, run_bench
 from prunepack._cli import main
-from prunepack._demo import run_demo
 from prunepack._files import open_file
 from prunepack._regular import open_regular
 from prunepack._safetensors import SafetensorsFile
@@ -444,10 +443,12 @@ def test_notes_of_masks_are_shown(
 def test_progress_of_the_demo_and_of_measurements(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prunepack._demo.WAYS", ())
+    monkeypatch.setattr(_demo, "WAYS", _demo.WAYS[3:4])
+    monkeypatch.setattr(_demo, "VOCABULARY", 64)
     told: list[Any] = []
-    run_demo(tmp_path, progress=told.append)
-    assert told == []
+    _demo.run_demo(tmp_path, progress=told.append)
+    assert [(each.name, each.tensors) for each in told] == [("3:4", 0)]
+    told.clear()
     run_bench(
         [(8, 8)], patterns={}, seconds=0, num_threads=1, progress=lambda *what: told.append(what)
     )
@@ -471,6 +472,26 @@ def test_targets(path: Path, tmp_path: Path) -> None:
         NotADirectoryError, match="is a file; name the folder to write the shards to"
     ):
         pp.prune_checkpoint(path, path, pp.NM(2, 4), in_place=True, max_shard_size=1000)
+
+
+@pytest.mark.parametrize(
+    ("storage", "shape", "name", "note"),
+    [
+        ("sparse-bitmask", (64, 64), "x", "packs only tensors whose names end in .weight"),
+        ("sparse-24-bitmask", (64, 66), "x.weight", "packs only matrices with columns in groups"),
+        ("sparse-24-bitmask", (8, 8, 64), "x.weight", "packs only matrices with columns in groups"),
+    ],
+)
+def test_what_foreign_formats_cannot_hold(
+    tmp_path: Path, storage: Any, shape: tuple[int, ...], name: str, note: str
+) -> None:
+    fits = {"fits.weight": np.ones((64, 64), np.float32)}
+    folder = write_folder(tmp_path / "model", {name: np.ones(shape, np.float32), **fits})
+    report = pp.prune_checkpoint(folder, tmp_path / "out", pp.NM(2, 4), format=storage)
+    (tensor,) = (each for each in report.tensors if each.name == name)
+    assert tensor.action == "pruned"
+    assert tensor.note is not None
+    assert note in tensor.note
 
 
 def test_rules_in_words() -> None:
