@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,9 +17,14 @@ ISAS = ("scalar", "neon", "avx2", "avx512")
 REQUIRED = set(filter(None, os.environ.get("PRUNEPACK_REQUIRE_ISAS", "").split(",")))
 
 # Every property runs once for each ISA and dtype, so each run can be short.
+settings.register_profile("brief", deadline=None, max_examples=5)
 settings.register_profile("short", deadline=None, max_examples=25)
 settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+# A shell lets what it runs in the background ignore Ctrl-C, and processes that tests start would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

@@ -198,18 +198,16 @@ def kept_together(
         np.concatenate([np.full(w.size, i) for i, w in enumerate(tensors)]),
         np.concatenate([each.ravel() for each in importances]),
     )
-    tensor = columns[2]
-    lost = np.zeros(tensor.size, dtype=bool)
-    may = []
-    seen = [0] * len(tensors)
-    for at in np.lexsort(columns):
-        size = tensors[tensor[at]].size
-        if seen[tensor[at]] < round(min_sparsity * size):
-            lost[at] = True
-        elif seen[tensor[at]] < round(max_sparsity * size):
-            may.append(at)
-        seen[tensor[at]] += 1
-    lost[may[: round(sparsity * tensor.size) - int(lost.sum())]] = True
+    order = np.lexsort(columns)
+    lost = np.zeros(order.size, dtype=bool)
+    may = np.zeros(order.size, dtype=bool)
+    for i, w in enumerate(tensors):
+        mine = order[columns[2][order] == i]
+        must = round(min_sparsity * w.size)
+        lost[mine[:must]] = True
+        may[mine[must : round(max_sparsity * w.size)]] = True
+    missing = round(sparsity * order.size) - int(lost.sum())
+    lost[order[may[order]][:missing]] = True
     ends = np.cumsum([w.size for w in tensors])[:-1]
     return [~part.reshape(w.shape) for part, w in zip(np.split(lost, ends), tensors, strict=True)]
 

@@ -26,6 +26,7 @@ import pytest
 
 import prunepack as pp
 from models import dense_of, pruned, small_model
+from prunepack import _demo
 from prunepack._cli import main
 from prunepack._text import broken_at_dots, in_bytes, in_seconds, in_weights, times
 from samples import same_bits
@@ -149,6 +150,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(words: str) -> int:
     return main(words.replace("IN", "small.safetensors").replace("OUT", "out.safetensors").split())
+
+
+@pytest.fixture
+def _brief_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the demo show one way to prune a small model; its own tests run all of it."""
+    monkeypatch.setattr(_demo, "VOCABULARY", 64)
+    monkeypatch.setattr(_demo, "WAYS", _demo.WAYS[:1])
 
 
 def only_line(text: str) -> str:
@@ -405,6 +413,7 @@ def test_verify(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.usefixtures("_brief_demo")
 @pytest.mark.parametrize(
     ("words", "status"),
     [
@@ -426,6 +435,7 @@ def test_json_is_all_that_is_printed(
     assert shown.err == ""
 
 
+@pytest.mark.usefixtures("_brief_demo")
 @pytest.mark.parametrize(
     "words",
     ["prune IN OUT --nm 3:4", "pack IN OUT", "unpack IN OUT", "verify IN --nm 1:4", "demo"],
@@ -482,7 +492,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_reader_that_leaves_early(folder: Path) -> None:
-    model = {f"layer.{i}.weight": np.zeros(1, np.float32) for i in range(3000)}
+    model = {f"layer.{i}.weight": np.zeros(1, np.float32) for i in range(300)}
     pp.save_file(model, "many.safetensors")
     done = subprocess.run(
         f"{sys.executable} -m prunepack inspect many.safetensors; echo $? >&2; ",

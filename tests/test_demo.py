@@ -35,7 +35,8 @@ def test_demo_keeps_its_files_and_prints_a_table(
         assert pp.verify_checkpoint(folder / f"{way.stem}.packed.safetensors", way.pattern).ok
 
 
-def test_demo_sizes_are_near_the_model(tmp_path: Path) -> None:
+def test_demo_sizes_are_near_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_demo, "VOCABULARY", 512)
     report = _demo.run_demo(tmp_path)
     assert report.ok
     for row in report.rows:
@@ -55,6 +56,7 @@ def test_demo_fails_when_a_weight_differs(
         return expected
 
     way = _demo.WAYS[3]
+    monkeypatch.setattr(_demo, "VOCABULARY", 64)
     monkeypatch.setattr(_demo, "WAYS", (dataclasses.replace(way, expected=wrong),))
     assert main(["demo", "--keep", str(tmp_path)]) == 1
     shown = capsys.readouterr()
@@ -67,6 +69,7 @@ def test_demo_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(_demo, "VOCABULARY", 64)
     monkeypatch.setattr(_demo, "WAYS", _demo.WAYS[3:4])
     assert main(["demo"]) == 0
     assert list(tmp_path.iterdir()) == []

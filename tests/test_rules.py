@@ -57,6 +57,7 @@ def patterns(report: Any) -> dict[str, str]:
         ({"shape": [None, 64]}, True),
         ({"shape": (None, 64, None)}, False),
         ({"shape": (64, None)}, False),
+        ({"shape": (96,)}, False),
         ({"min_rank": 2, "max_rank": 2}, True),
         ({"min_rank": 3}, False),
         ({"max_rank": 1}, False),

@@ -20,6 +20,8 @@ from prunepack import PackedTensor, pack
 from prunepack._dtypes import DTYPES
 from prunepack._files import TensorInfo, create_file, load_file, open_file, save_file
 from prunepack._safetensors import SafetensorsFile
+from prunepack._sparse_24 import stored_parts_24
+from prunepack._sparse_bitmask import Origin
 from prunepack._storage import Storage
 
 deserialize: Callable[[bytes], list[tuple[str, dict[str, Any]]]] = safetensors.deserialize
@@ -47,6 +49,13 @@ def same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
 
 def test_all_the_files_are_here() -> None:
     assert len(FILES) == 22
+
+
+def test_groups_of_2_4_with_fewer_values_keep_their_first_zeros() -> None:
+    packed = pack(np.array([[0, 0, 0, 5, 0, 0, 0, 0]], np.float32))
+    parts = stored_parts_24(Origin("w"), "w.weight", packed)
+    assert parts["w.bitmask"].tolist() == [[0b0011_1001]]
+    assert parts["w.compressed"].tolist() == [[0, 5, 0, 0]]
 
 
 @pytest.mark.parametrize("path", FILES, ids=file_id)

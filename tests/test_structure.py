@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 import prunepack as pp
-import reference
 from prunepack import _core
 from prunepack._checkpoint import find_structure
 from prunepack._checkpoint._structure import GROUPS, SIDES
@@ -23,21 +22,26 @@ if TYPE_CHECKING:
 
 def counted(kept: npt.NDArray[np.bool_]) -> tuple[int, list[int], list[list[int]], int]:
     """Count in a mask of (height, depth, width) what `mask_structure` counts."""
-    height, depth, width = kept.shape
-    most = [
-        max(
-            (int(kept[:, :, i : i + m].sum(axis=2).max(initial=0)) for i in range(0, width, m)),
-            default=0,
-        )
-        for m in GROUPS
-    ]
+    width = kept.shape[2]
+    by_step = {m: in_steps(kept, m, axis=2) for m in {*GROUPS, *SIDES}}
+    most = [int(by_step[m].max(initial=0)) for m in GROUPS]
+    # A tile is live if any of its weights is; then all of them count.
+    ones = np.ones(kept.shape, bool)
     live = [[0 for _ in SIDES] for _ in SIDES]
     for i, tall in enumerate(SIDES):
         for j, wide in enumerate(SIDES):
-            for at in range(depth):
-                for tile in reference.tiles_of((height, width), (tall, wide)):
-                    live[i][j] += kept[:, at][tile].size * bool(kept[:, at][tile].any())
+            inside = in_steps(by_step[wide], tall, axis=0) > 0
+            sizes = in_steps(in_steps(ones, wide, axis=2), tall, axis=0)
+            live[i][j] = int(sizes[inside].sum())
     return int(kept.sum()), most, live, width * int(kept.any(axis=2).sum())
+
+
+def in_steps(counts: npt.NDArray[Any], step: int, axis: int) -> npt.NDArray[np.int64]:
+    """Add up every `step` neighbours along an axis, the last ones being fewer."""
+    if counts.size == 0:
+        return np.zeros((0, 0, 0), np.int64)
+    starts = np.arange(0, counts.shape[axis], step)
+    return np.add.reduceat(counts, starts, axis=axis, dtype=np.int64)
 
 
 def check(kept: npt.NDArray[np.bool_], isa: str, threads: int = 1) -> None:

@@ -78,7 +78,7 @@ def test_num_threads_is_positive(threads: int) -> None:
         pp.pack(w).to_dense(num_threads=threads)
 
 
-@pytest.mark.parametrize("threads", [1.5, "2", [1]], ids=repr)
+@pytest.mark.parametrize("threads", [1.5, "2", [1], True], ids=repr)
 def test_num_threads_is_an_integer(threads: Any) -> None:
     with pytest.raises(TypeError, match="num_threads must be"):
         pp.prune(np.ones(4, np.float32), pp.NM(2, 4), num_threads=threads)

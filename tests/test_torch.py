@@ -443,6 +443,17 @@ def test_scales_are_loaded() -> None:
         load_packed(again, state)
 
 
+def test_what_cannot_be_packed_is_left_and_told() -> None:
+    model = torch.nn.Sequential(
+        torch.nn.Linear(64, 64, device="meta"), torch.nn.Linear(64, 64, dtype=torch.float64)
+    )
+    report = pack_module(model, PATTERN)
+    assert [layer.note for layer in report.layers] == ["on meta, not the CPU", "dtype float64"]
+    assert [type(layer) for layer in model] == [torch.nn.Linear] * 2
+    with pytest.raises(TypeError, match=r"weight must be a prunepack\.PackedTensor, got Linear"):
+        PackedLinear(dense_layer())
+
+
 def test_load_state_dict_into_a_packed_model() -> None:
     model, again = packed_model(), packed_model(pp.NM(2, 4))
     before = again(tokens())
@@ -465,6 +476,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
     first = model.first
     refused("values must have shape", compressed=first.compressed[1:])
+    refused("bitmask must be on the CPU, got meta", bitmask=first.bitmask.to("meta"))
     refused(r"shape must be \(64, 64\)", **PackedLinear.from_linear(dense_layer()).state_dict())
     refused("row_offsets must say", row_offsets=first.row_offsets + 1)
     refused("mask must have", bitmask=first.bitmask[:, :-1])

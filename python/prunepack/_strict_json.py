@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import reprlib
+from collections import Counter
 from typing import Any, NoReturn
 
 from ._errors import FormatError
@@ -29,12 +30,9 @@ class Object(list[tuple[str, Any]]):
         """Turn the pairs into a dict; `where` begins the error message for a duplicate."""
         members = dict(self)
         if len(members) < len(self):
-            seen: set[str] = set()
-            for key, _ in self:
-                if key in seen:
-                    msg = f"{where}: key {shown(key)} must appear once, it appears again"
-                    raise FormatError(msg)
-                seen.add(key)
+            ((key, _),) = Counter(key for key, _ in self).most_common(1)
+            msg = f"{where}: key {shown(key)} must appear once, it appears again"
+            raise FormatError(msg)
         return members
 
 
