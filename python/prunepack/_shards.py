@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -139,6 +140,8 @@ class Shards(ClosesItself):
 def _open(path: Path, index: str) -> SafetensorsFile:
     try:
         return SafetensorsFile(path)
-    except FileNotFoundError:
-        msg = f"{index}: names {path.name}, which is not there"
-        raise FormatError(msg) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+            raise
+    msg = f"{index}: names {path.name}, which is not there"
+    raise FormatError(msg)
