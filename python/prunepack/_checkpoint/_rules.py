@@ -33,7 +33,8 @@ class Rule:
         A glob over the whole name, as the shell knows them (``*`` also matches dots), or several
         of which one must match.
     regex : str, optional
-        A regular expression that must be found somewhere in the name; ``^`` and ``$`` tie it down.
+        A regular expression that must be found somewhere in the name; ``^`` and ``$`` tie it down. At
+        most 10,000 characters.
     dtype : str or sequence of str, optional
         A safetensors code such as ``"BF16"``, or several.
     shape : sequence of (int or None), optional

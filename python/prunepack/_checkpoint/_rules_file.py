@@ -55,7 +55,7 @@ def load_rules(path: str | os.PathLike[str]) -> Rules:
     Parameters
     ----------
     path : path-like
-        The file.
+        The file, of at most 1 MB.
 
     Returns
     -------
