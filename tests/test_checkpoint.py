@@ -532,5 +532,7 @@ def test_rows_of_nothing_cost_nothing(tmp_path: Path) -> None:
     pp.pack_checkpoint(source, out, min_size=0, even_if_larger=True)
     pp.unpack_checkpoint(source, out)
     for masks in (pp.mask_checkpoint, pp.prune_checkpoint):
-        with pytest.raises(ValueError, match="matches only tensors that are left alone: no elements"):
+        with pytest.raises(
+            ValueError, match="matches only tensors that are left alone: no elements"
+        ):
             masks(source, out, pp.NM(2, 4), include=["a*"], min_size=0)
