@@ -36,15 +36,21 @@ def test_an_input_may_be_a_file() -> None:
     assert not run(bytes([RAW, suffix]) + b"\x93NUMPY")
 
 
-def test_findings_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def reads(path: Path) -> None:
-        raise ValueError("no name")
+def fails(_: Path) -> None:
+    msg = "no name"
+    raise ValueError(msg)
 
-    monkeypatch.setattr("fuzz.fuzz_readers.exercise", reads)
-    with pytest.raises(Finding, match="does not name the file"):
-        run(b"\0")
-    monkeypatch.setattr("fuzz.fuzz_readers.exercise", lambda path: bytes(40_000_000))
-    with pytest.raises(Finding, match="made it allocate"):
+
+def wastes(_: Path) -> None:
+    bytes(40_000_000)
+
+
+@pytest.mark.parametrize(
+    ("reader", "finding"), [(fails, "does not name the file"), (wastes, "made it allocate")]
+)
+def test_findings_are_found(reader: object, finding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fuzz.fuzz_readers.exercise", reader)
+    with pytest.raises(Finding, match=finding):
         run(b"\0")
 
 

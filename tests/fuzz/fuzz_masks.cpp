@@ -28,7 +28,8 @@ Shape shape_from(Input& input) {
   std::size_t room = input.below(16) == 0 ? 300'000 : 4'000;
   Shape shape(rank);
   for (std::size_t i = rank; i-- > 0;) {
-    shape[i] = input.up_to(i == 0 ? room : std::min<std::size_t>(room, 70));
+    const bool wide = i == 0 || input.below(4) == 0;
+    shape[i] = input.up_to(wide ? room : std::min<std::size_t>(room, 70));
     room /= std::max<std::size_t>(shape[i], 1);
   }
   return shape;

@@ -59,8 +59,9 @@ void store_small(Dtype dtype, std::uint8_t byte, std::uint8_t* to) {
   if (dtype == Dtype::bfloat16) std::memcpy(to, reinterpret_cast<std::uint8_t*>(&bits) + 2, 2);
   if (dtype == Dtype::int8) *to = static_cast<std::uint8_t>(number);
   if (dtype == Dtype::float16) {
-    const auto half = static_cast<std::uint16_t>(
-        number == 0 ? bits >> 16 : (bits >> 16 & 0x8000) | ((bits >> 13) - (112u << 10) & 0x7fff));
+    const std::uint32_t magnitude = ((bits >> 13) - (112u << 10)) & 0x7fff;
+    const auto half =
+        static_cast<std::uint16_t>((bits >> 16 & 0x8000) | (number == 0 ? 0 : magnitude));
     std::memcpy(to, &half, 2);
   }
 }
