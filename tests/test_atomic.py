@@ -28,6 +28,7 @@ from samples import same_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 
 @pytest.fixture
@@ -349,3 +350,53 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o555)
     with pytest.raises(PermissionError):
         pp.prune_checkpoint(source, tmp_path / "locked" / "out", pp.NM(2, 4))
+
+
+# --- Ctrl-C at any line -----------------------------------------------------------------------
+
+
+def interrupted(work: Callable[[], None], at: int) -> bool:
+    """Do `work`, interrupted before the line of prunepack's that comes `at`-th; tell whether it was."""
+    lines, before = 0, sys.gettrace()
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal lines
+        if "prunepack" in frame.f_code.co_filename and event == "line":
+            lines += 1
+            if lines == at:
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_interrupted_at_any_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "target"
+    content = path if kind == "file" else path / "content"
+    content.parent.mkdir(exist_ok=True)
+    content.write_bytes(b"old")
+
+    def write() -> None:
+        if kind == "file":
+            with replacing(path) as file:
+                file.write(b"new")
+        else:
+            with replacing_folder(path) as folder:
+                (folder / "content").write_bytes(b"new")
+
+    at = 1
+    while interrupted(write, at):
+        assert content.read_bytes() in (b"old", b"new")
+        assert list(tmp_path.iterdir()) == [path], f"line {at} leaves something behind"
+        at += 1
+    assert content.read_bytes() == b"new"
+    assert at > 30  # it was interrupted

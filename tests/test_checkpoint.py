@@ -515,3 +515,24 @@ def test_pattern_found_is_the_pattern_pruned_with(
 def test_pattern_of_very_small_tensors(kept: Any, name: str) -> None:
     mask = reference.mask_bytes(kept.astype(bool))
     assert find_structure(mask, kept.shape).pattern == name
+
+
+def test_rows_of_nothing_cost_nothing(tmp_path: Path) -> None:
+    """A file of a hundred bytes may claim 2**40 of them; nobody may need 8 bytes for each."""
+    source, out = tmp_path / "claims.safetensors", tmp_path / "out.safetensors"
+    entry = {"dtype": "F32", "shape": [2**40, 0], "data_offsets": [0, 0]}
+    header = json.dumps({"a.weight": entry}).encode()
+    source.write_bytes(len(header).to_bytes(8, "little") + header)
+    rules = [pp.Rule(pp.NM(2, 4), name="*")]
+    pp.inspect_checkpoint(source)
+    for threads in (1, 2):
+        report = pp.prune_checkpoint(source, out, rules, min_size=0, num_threads=threads)
+        assert [t.note for t in report.tensors] == ["no elements"]
+        assert pp.load_file(out)["a.weight"].shape == (2**40, 0)
+    pp.pack_checkpoint(source, out, min_size=0, even_if_larger=True)
+    pp.unpack_checkpoint(source, out)
+    for masks in (pp.mask_checkpoint, pp.prune_checkpoint):
+        with pytest.raises(
+            ValueError, match="matches only tensors that are left alone: no elements"
+        ):
+            masks(source, out, pp.NM(2, 4), include=["a*"], min_size=0)

@@ -158,24 +158,6 @@ def test_numbers_of_a_config_that_changes_stay(model: Path, out: Path) -> None:
     assert written == json.loads(text)
 
 
-@pytest.mark.parametrize("name", ["sparse-csr", "os.system", None, 3, ["dense"]])
-def test_format_must_be_known(model: Path, out: Path, name: Any) -> None:
-    write_config(model, quantization_config={"sparsity_config": {"format": name}})
-    with pytest.raises(
-        pp.FormatError, match=r"config.json: sparsity_config: format must be one of"
-    ):
-        pp.unpack_checkpoint(model, out)
-    assert not out.exists()
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1, "a": 2}', "[" * 10**5, '{"a":' * 10**5])
-def test_broken_config(model: Path, out: Path, text: str) -> None:
-    (model / "config.json").write_text(text)
-    with pytest.raises(pp.FormatError, match=r"config\.json: "):
-        pp.unpack_checkpoint(model, out)
-    assert not out.exists()
-
-
 # --- packing ----------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ import prunepack as pp
 import reference
 from models import WEIGHTS, dense_of, pruned, small_model
 from prunepack._cli import main
-from prunepack._mask_file import METADATA_KEY, MaskInfo, create_masks, open_masks
+from prunepack._mask_file import MaskInfo, create_masks, open_masks
 from samples import same_bits
 
 if TYPE_CHECKING:
@@ -196,52 +196,6 @@ def test_shapes_of_all_kinds(tmp_path: Path) -> None:
     with open_masks(path) as file:
         for name, mask in masks.items():
             assert file.read(name) == mask
-
-
-def refused(tmp_path: Path, tensors: Any, described: object) -> str:
-    path = tmp_path / "bad.safetensors"
-    text = described if isinstance(described, str) else json.dumps(described)
-    pp.save_file(tensors, path, metadata={METADATA_KEY: text})
-    with pytest.raises(pp.FormatError) as error:
-        _read_all(path)
-    assert str(path) in str(error.value)
-    return str(error.value)
-
-
-def _read_all(path: Path) -> None:
-    with open_masks(path) as file:
-        for name in file.infos:
-            file.read(name)
-
-
-def test_malformed(tmp_path: Path) -> None:
-    bits = np.array([[3]], np.uint8)
-
-    def masks(shape: object, **more: object) -> object:
-        return {"version": 1, "masks": {"w": {"shape": shape, "pattern": None, **more}}}
-
-    assert "must hold version 1 and 'masks'" in refused(tmp_path, {"w": bits}, {"version": 2})
-    assert "must hold version 1 and 'masks'" in refused(tmp_path, {"w": bits}, [])
-    for described in (
-        masks("x"),
-        masks([2**62, 9]),
-        masks([True, 2]),
-        masks([1, 2], a=1),
-    ):
-        assert "must have a 'shape' and a 'pattern'" in refused(tmp_path, {"w": bits}, described)
-    assert "must be natural" in refused(tmp_path, {"w": bits}, masks([-1]))
-    assert "must name every tensor" in refused(tmp_path, {"v": bits}, masks([1, 2]))
-    assert "must be U8 of shape" in refused(tmp_path, {"w": bits}, masks([1, 9]))
-    wrong = bits.astype(np.int16)
-    assert "must be U8 of shape" in refused(tmp_path, {"w": wrong}, masks([1, 2]))
-    assert "padding bits" in refused(tmp_path, {"w": np.array([[7]], np.uint8)}, masks([1, 2]))
-    assert "JSON" in refused(tmp_path, {"w": bits}, "{")
-    pp.save_file({"w": bits}, tmp_path / "plain.safetensors")
-    with (
-        pytest.raises(pp.FormatError, match="must be a file of masks"),
-        open_masks(tmp_path / "plain.safetensors"),
-    ):
-        pass
 
 
 def test_apply_mask_to_an_array() -> None:

@@ -257,43 +257,6 @@ def test_rules_from_a_file(tmp_path: Path) -> None:
     )
 
 
-BAD_TOML = {
-    "x = ": r"must be TOML",
-    "rule = 3": r"rule: must be tables, each headed \[\[rule\]\], got 3",
-    "speed = 3": r"speed: unknown; known are sparsity, scope, normalize,",
-    "sparsity = 2": r"sparsity: must be from 0 to 1, got 2",
-    "sparsity = true": r"sparsity: must be a number, got bool",
-    "sparsity = 'half'": r"sparsity: must be a number, got str",
-    "nm = '5:4'": r"nm: n counts the zeros of every m weights, so it must be from 0 to 4",
-    "nm = 34": r"nm: must be a string, got int",
-    "nm = '3-4'": r"nm: must be N:M, with N zeros",
-    "nm = '3:4'\nsparsity = 0.5": r"sparsity: does not go with nm",
-    "nm = '3:4'\nthreshold = 0.5": r"nm: cannot be given together with threshold",
-    "block = '4x1'": r"sparsity: must be given with block",
-    "scope = 'row'": r"sparsity: must be given with scope",
-    "sparsity = 0.5\nscope = 'all'": r"scope: must be 'tensor', 'row' or 'model', got 'all'",
-    "threshold = -1": r"threshold: value must not be negative",
-    "[[rule]]\nname = 'a'": r"rule 1: must have either 'then' or a pattern, got name",
-    "[[rule]]\nthen = 'skip'\nnm = '3:4'": r"rule 1: must have either 'then' or a pattern, got then",
-    "[[rule]]\nthen = 'skip'\n[[rule]]\nthen = 'drop'": r"rule 2: then: must be a pattern, 'skip'",
-    "[[rule]]\nthen = 3": r"rule 1: then: must be 'skip' or 'keep dense', got 3",
-    "[[rule]]\nthen = 'skip'\nnames = 'a'": r"rule 1: names: unknown; known are name, regex,",
-    "[[rule]]\nthen = 'skip'\nname = 3": r"rule 1: name: must be a string or a list of strings",
-    "[[rule]]\nthen = 'skip'\nregex = '('": r"rule 1: regex: must be a regular expression, got '\('",
-    "[[rule]]\nthen = 'skip'\nmin_rank = true": r"rule 1: min_rank: must be an integer, got True",
-    "[[rule]]\nthen = 'skip'\nshape = ['x']": r"rule 1: shape: must be a list of integers and '\*'",
-    "[[rule]]\nnm = '3:0'": r"rule 1: nm: m must be at least 1, got 0",
-}
-
-
-@pytest.mark.parametrize("text", BAD_TOML)
-def test_broken_files_of_rules(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "rules.toml"
-    path.write_text(text)
-    with pytest.raises(pp.FormatError, match=rf"rules\.toml: {BAD_TOML[text]}"):
-        pp.load_rules(path)
-
-
 def test_command_with_rules(
     model: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

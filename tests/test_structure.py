@@ -139,3 +139,13 @@ def test_what_is_obeyed_can_be_verified() -> None:
         assert pp.verify(w, pp.NM(n, m)).ok
         assert not pp.verify(w, pp.NM(n + 1, m)).ok
     assert prod(shape)
+
+
+def test_rows_of_nothing_cost_nothing() -> None:
+    """However many there are: a file may claim 2**40 of them."""
+    rows = 2**40
+    found = _core.mask_structure(
+        np.empty((rows, 1, 0), np.uint8), 0, np.empty((1, 0), np.uint8), threads=1
+    )
+    assert found[0] == 0
+    assert pp.Mask((rows, 0), np.empty((rows, 0), np.uint8)).kept == 0

@@ -178,6 +178,7 @@ MaskStructure mask_structure(const Kernels& kernels, const std::uint8_t* mask, s
                              unsigned threads) {
   const Bands bands(mask, height, depth, width);
   const std::size_t column_bytes = depth * row_bytes(width);
+  if (column_bytes == 0) return {};  // however many lines of nothing
   std::fill_n(columns, column_bytes, std::uint8_t{0});
   const std::size_t tasks =
       std::min<std::size_t>(threads_worth(height * column_bytes, threads), bands.count());

@@ -14,6 +14,7 @@ std::vector<std::size_t> row_offsets(const Kernels& kernels, const PackedMatrix&
 
 void PanelMask::read(std::size_t panel) {
   const std::size_t mask_bytes = row_bytes(matrix_.columns);
+  if (mask_bytes == 0) return;  // and no memory, which memset and memcpy must have
   std::memset(bits_.data(), 0, bits_.size() * sizeof bits_[0]);
   for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
     const std::size_t row = panel * kPanelRows + lane;

@@ -42,6 +42,7 @@ class PanelElements {
 
   void read(std::size_t panel, const std::vector<std::size_t>& offsets) {
     const std::size_t mask_bytes = row_bytes(matrix_.columns);
+    if (mask_bytes == 0) return;
     for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
       const std::size_t row = panel * kPanelRows + lane;
       Bits* const out = elements_.data() + lane * columns_;

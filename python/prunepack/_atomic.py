@@ -69,16 +69,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     mode = _mode_of_regular(target)
     remove_leftovers(target)
     with _locked_file(target) as (temporary, file):
-        try:
-            if mode is not None:
-                os.fchmod(file.fileno(), mode)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        temporary.replace(target)
     _sync_folder(target.parent)
 
 
@@ -125,42 +121,58 @@ def _mode_of_regular(target: Path) -> int | None:
 
 @contextlib.contextmanager
 def _locked_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Create a temporary file, and lock it before anybody can take it for dead."""
+    """Create a temporary file, and lock it before anybody can take it for dead.
+
+    Any exception removes it, wherever in a ``with`` it comes: one that comes before the block ends
+    the generator.
+    """
     while True:
-        temporary = name_beside(target)
+        temporary, ours = name_beside(target), True
         try:
-            file = temporary.open("xb")
-        except OSError as error:
-            error.filename = str(target)  # the name the caller knows
+            try:
+                file = temporary.open("xb")
+            except OSError as error:
+                ours = False
+                error.filename = str(target)  # the name the caller knows
+                raise
+            try:
+                if lock(file.fileno()) and temporary.exists():
+                    yield temporary, file
+                    return
+            finally:
+                _close(file.close)
+        except BaseException:
+            if ours:
+                temporary.unlink(missing_ok=True)
             raise
-        try:
-            if lock(file.fileno()) and temporary.exists():
-                yield temporary, file
-                return
-        finally:
-            _close(file.close)
 
 
 @contextlib.contextmanager
 def _locked_folder(target: Path) -> Iterator[Path]:
     """Make a temporary folder, locked like a file."""
     while True:
-        temporary = name_beside(target)
+        temporary, ours = name_beside(target), True
         try:
-            temporary.mkdir()
-        except OSError as error:
-            error.filename = str(target)
+            try:
+                temporary.mkdir()
+            except OSError as error:
+                ours = False
+                error.filename = str(target)
+                raise
+            try:
+                descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:  # another run took it for dead
+                continue
+            try:
+                if lock(descriptor) and temporary.exists():
+                    yield temporary
+                    return
+            finally:
+                _close(partial(os.close, descriptor))
+        except BaseException:
+            if ours:
+                remove(temporary)
             raise
-        try:
-            descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # another run took it for dead
-            continue
-        try:
-            if lock(descriptor) and temporary.exists():
-                yield temporary
-                return
-        finally:
-            _close(partial(os.close, descriptor))
 
 
 def _close(close: Callable[[], None]) -> None:

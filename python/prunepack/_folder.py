@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,13 +113,24 @@ def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Itera
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if is_leftover_name(entry.name):
             continue
-        if entry.is_dir():
+        is_folder, is_file = _kind(entry)
+        if is_folder:
             # .git and .cache tell of this folder, not of the model.
             if not entry.name.startswith("."):
                 yield from _walk(Path(entry), f"{prefix}{entry.name}/", above | {place})
-        elif entry.is_file():
+        elif is_file:
             yield prefix + entry.name
         else:
             kind = "a link to nothing" if entry.is_symlink() else "neither file nor folder"
             msg = f"{entry.path}: must be a file or a folder to be carried along, it is {kind}"
             raise FormatError(msg)
+
+
+def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Tell whether an entry is or leads to a folder, or a file."""
+    try:
+        return entry.is_dir(), entry.is_file()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False, False  # a link that leads to itself leads to nothing

@@ -86,7 +86,8 @@ class Mask:
     def kept(self) -> int:
         """How many weights are kept."""
         if self._kept is None:
-            self._kept = int(_core.count_rows(self._bits).sum())
+            # A file may claim any number of rows, if they are empty.
+            self._kept = int(_core.count_rows(self._bits).sum()) if self._bits.size else 0
         return self._kept
 
     @property

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple, final
+from typing import IO, Any, final
 
 import numpy as np
 from numpy.lib import format as npy
 
 from ._atomic import Opener, replacing
 from ._closing import ClosesItself
-from ._entries import CODES, Entry, Plan, RawTensor, checked_nbytes
+from ._entries import Entry, Plan, RawTensor
 from ._errors import FormatError
 from ._file_bytes import FileState
+from ._npy_header import NATIVE_DTYPES, read_header
 from ._regular import open_regular
 from ._strict_json import shown
 
 _CHUNK = 1 << 20
-# The types NumPy knows by itself. Those of ml_dtypes it would store as bytes without a meaning.
-NATIVE_DTYPES = frozenset(dtype for dtype in CODES if dtype.isbuiltin == 1)
 
 
 @final
@@ -61,39 +58,6 @@ class NpyFile(ClosesItself):
         array = read_array(self._file, self._before.size, self.path)
         self._before.check(self._file.fileno(), self.path)
         return array
-
-
-class Header(NamedTuple):
-    """What the header of an array says, checked against the bytes that are there."""
-
-    entry: Entry
-    dtype: np.dtype[Any]
-    fortran_order: bool
-
-
-def read_header(stream: IO[bytes], size: int, where: str) -> Header:
-    """Read the header of an array that takes all `size` bytes of a stream."""
-    try:
-        version = npy.read_magic(stream)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran_order, dtype = read(stream)
-        begin = stream.tell()
-    except (OSError, zipfile.BadZipFile, zlib.error):  # the stream's own trouble
-        raise
-    except Exception as error:  # NumPy does not say what its header parser may raise
-        msg = f"{where}: must begin with an npy header of version 1 or 2"
-        raise FormatError(msg) from error
-    if dtype not in NATIVE_DTYPES:
-        msg = f"{where}: dtype must be {_listed(NATIVE_DTYPES)}, got {dtype}"
-        raise FormatError(msg)
-    sensible = all(type(dimension) is int and dimension >= 0 for dimension in shape)
-    nbytes = checked_nbytes(shape, dtype.itemsize) if sensible else None
-    if nbytes is None or begin + nbytes != size:
-        msg = (
-            f"{where}: {size - begin} bytes do not make an array of shape {shown(shape)} of {dtype}"
-        )
-        raise FormatError(msg)
-    return Header(Entry(CODES[dtype], shape, nbytes), dtype, fortran_order)
 
 
 def read_array(stream: IO[bytes], size: int, where: str) -> np.ndarray[Any, Any]:
@@ -159,7 +123,3 @@ class NpyWriter:
             )
             raise TypeError(msg)
         write_array(self._file, tensor)
-
-
-def _listed(dtypes: frozenset[np.dtype[Any]]) -> str:
-    return ", ".join(sorted(dtype.name for dtype in dtypes))

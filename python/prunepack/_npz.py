@@ -24,9 +24,10 @@ from ._closing import ClosesItself
 from ._entries import NUMPY_DTYPES, Entry, Plan, RawTensor
 from ._errors import FormatError
 from ._file_bytes import FileState
-from ._npy import NATIVE_DTYPES, read_array, read_header, write_array
+from ._npy import read_array, write_array
+from ._npy_header import NATIVE_DTYPES, read_header
 from ._regular import open_regular
-from ._strict_json import Object, parse, shown
+from ._strict_json import Object, parse, reason, shown
 
 MANIFEST = "prunepack.json"
 VERSION = 1
@@ -156,12 +157,12 @@ def _refusing_broken_archives(where: str) -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.EINVAL:  # a seek to before the file is the archive's fault
             raise
-        reason = "it points outside itself"
+        why = "it points outside itself"
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
-        reason = str(error)
+        why = reason(error)
     else:
         return
-    msg = f"{where}: must be a sound zip archive: {reason}"
+    msg = f"{where}: must be a sound zip archive: {why}"
     raise FormatError(msg)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from . import _core
+from ._strict_json import shown
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -86,10 +87,10 @@ class Unstructured:
         for name in ("sparsity", "min_sparsity", "max_sparsity"):
             object.__setattr__(self, name, _checked_sparsity(getattr(self, name), name))
         if self.scope not in get_args(Scope):
-            msg = f"scope must be 'tensor', 'row' or 'model', got {self.scope!r}"
+            msg = f"scope must be 'tensor', 'row' or 'model', got {shown(self.scope)}"
             raise ValueError(msg)
         if self.normalize is not None and self.normalize not in get_args(Normalize):
-            msg = f"normalize must be 'l2' or None, got {self.normalize!r}"
+            msg = f"normalize must be 'l2' or None, got {shown(self.normalize)}"
             raise ValueError(msg)
         if self.scope != "model":
             self._check_is_of_one_tensor()
@@ -386,7 +387,7 @@ class Block:
             raise ValueError(msg)
         object.__setattr__(self, "sparsity", _checked_sparsity(self.sparsity))
         if self.norm not in get_args(Norm):
-            msg = f"norm must be 'l1', 'l2' or 'max', got {self.norm!r}"
+            msg = f"norm must be 'l1', 'l2' or 'max', got {shown(self.norm)}"
             raise ValueError(msg)
 
     def __str__(self) -> str:

@@ -51,7 +51,8 @@ def read_text(path: Path, limit: int) -> str:
         If it has more than `limit` bytes, or is no UTF-8.
     """
     with open_regular(path) as file:
-        octets = file.read(limit + 1)
+        # Python makes room for as much as it is asked to read.
+        octets = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
     if len(octets) > limit:
         msg = f"{path}: must have at most {limit} bytes, it has more"
         raise FormatError(msg)

@@ -18,6 +18,8 @@ from ._regular import open_regular
 from ._strict_json import Object, parse, shown
 
 HEADER_LIMIT = 100_000_000
+# The codes of less than a byte. NumPy has no such elements, but their spans can be checked.
+_SMALL_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 _PLAUSIBLE_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,31}")
 
 
@@ -218,11 +220,17 @@ def _are_naturals(value: object) -> bool:
 def _check_span(entry: Entry, where: str) -> None:
     known = NUMPY_DTYPES.get(entry.dtype)
     needed = checked_nbytes(entry.shape, known.itemsize if known else 1)
+    shape = shown(list(entry.shape))
     if needed is None:
-        msg = f"{where}: shape {shown(list(entry.shape))} of {entry.dtype} is beyond 2**63 bytes"
+        msg = f"{where}: shape {shape} of {entry.dtype} is beyond 2**63 bytes"
         raise FormatError(msg)
-    if known and needed != entry.nbytes:
-        shape = shown(list(entry.shape))
+    bits = _SMALL_BITS.get(entry.dtype)
+    if bits is not None:
+        if needed * bits % 8:
+            msg = f"{where}: shape {shape} of {entry.dtype} must fill whole bytes"
+            raise FormatError(msg)
+        needed = needed * bits // 8
+    if (known or bits) and needed != entry.nbytes:
         msg = (
             f"{where}: data_offsets span {entry.nbytes} bytes but shape {shape} of {entry.dtype}"
             f" needs {needed}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -137,6 +138,8 @@ class Shards(ClosesItself):
 def _open(path: Path, buffers: Buffers, index: str) -> SafetensorsFile:
     try:
         return SafetensorsFile(path, buffers)
-    except FileNotFoundError:
-        msg = f"{index}: names {path.name}, which is not there"
-        raise FormatError(msg) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+            raise
+    msg = f"{index}: names {path.name}, which is not there"
+    raise FormatError(msg)

@@ -13,6 +13,8 @@ from ._errors import FormatError
 INTEGER_LIMIT = 2**63 - 1
 _NATURAL = re.compile(r"[0-9]{1,19}")
 
+_LONGEST_REASON = 200
+
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 100
 _short.maxlist = _short.maxtuple = 10
@@ -21,6 +23,12 @@ _short.maxlist = _short.maxtuple = 10
 def shown(value: object) -> str:
     """Show a value of any size in an error message of bounded length."""
     return _short.repr(value)
+
+
+def reason(error: BaseException) -> str:
+    """Return what another library says of a stranger's bytes, which it may quote at length."""
+    text = str(error)
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
 
 class Object(list[tuple[str, Any]]):

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from ._patterns import NM, Block, Pattern, Threshold, Unstructured
+from ._strict_json import shown
 
 MOST_DIGITS = 1000  # int() refuses thousands of them, with a message of its own
 
@@ -24,7 +25,7 @@ def zeros_of(text: str) -> tuple[int, int]:
     """Read ``3:4``: three zeros in every four weights."""
     n, separator, m = text.partition(":")
     if not (separator and is_natural(n) and is_natural(m)):
-        msg = f"must be N:M, with N zeros in every M weights, such as 3:4, got {text!r}"
+        msg = f"must be N:M, with N zeros in every M weights, such as 3:4, got {shown(text)}"
         raise ValueError(msg)
     return int(n), int(m)
 
@@ -33,7 +34,7 @@ def tile(text: str) -> tuple[int | None, ...]:
     """Read ``4x1``, where ``*`` is a whole axis."""
     sides = text.lower().split("x")
     if not all(side == "*" or (is_natural(side) and int(side) > 0) for side in sides):
-        msg = f"must be the sides of a tile, such as 4x1, or 1x* for a row, got {text!r}"
+        msg = f"must be the sides of a tile, such as 4x1, or 1x* for a row, got {shown(text)}"
         raise ValueError(msg)
     return tuple(None if side == "*" else int(side) for side in sides)
 
@@ -42,7 +43,7 @@ def size(text: str) -> int:
     """Read ``3GB`` (powers of 1000), ``512 MiB`` (powers of 1024) or a number of bytes."""
     found = _SIZE.fullmatch(text.strip())
     if found is None or (found[3] and not found[2]):
-        msg = f"must be a size such as 3GB, 512MiB or 1000000, got {text!r}"
+        msg = f"must be a size such as 3GB, 512MiB or 1000000, got {shown(text)}"
         raise ValueError(msg)
     unit = (found[2] or "").lower()
     return int(float(found[1]) * (_BINARY_UNITS if found[3] else _UNITS)[unit])

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from .._globs import any_match
 from .._patterns import Pattern, check_pattern, integer
+from .._strict_json import reason, shown
 
 if TYPE_CHECKING:
     from .._files import TensorInfo
 
 LeftAlone: TypeAlias = Literal["skip", "keep dense"]
+_MOST_REGEX = 10_000  # Python takes seconds to compile one of some 100,000
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Rule:
         A glob over the whole name, as the shell knows them (``*`` also matches dots), or several
         of which one must match.
     regex : str, optional
-        A regular expression that must be found somewhere in the name; ``^`` and ``$`` tie it down.
+        A regular expression that must be found somewhere in the name; ``^`` and ``$`` tie it down. At
+        most 10,000 characters.
     dtype : str or sequence of str, optional
         A safetensors code such as ``"BF16"``, or several.
     shape : sequence of (int or None), optional
@@ -171,7 +174,7 @@ def as_rules(rules: Pattern | Rules | Iterable[Rule]) -> Rules:
 def _check_then(then: object) -> None:
     if isinstance(then, str):
         if then not in get_args(LeftAlone):
-            msg = f"then must be a pattern, 'skip' or 'keep dense', got {then!r}"
+            msg = f"then must be a pattern, 'skip' or 'keep dense', got {shown(then)}"
             raise ValueError(msg)
     else:
         check_pattern(then, "then")
@@ -182,7 +185,7 @@ def _strings(argument: str, value: Any) -> tuple[str, ...] | None:
         return None
     strings = (value,) if isinstance(value, str) else value
     if not isinstance(strings, list | tuple) or not all(isinstance(s, str) for s in strings):
-        msg = f"{argument} must be a string or a list of strings, got {value!r}"
+        msg = f"{argument} must be a string or a list of strings, got {shown(value)}"
         raise TypeError(msg)
     return tuple(strings)
 
@@ -191,11 +194,16 @@ def _compiled(regex: Any) -> re.Pattern[str]:
     if not isinstance(regex, str):
         msg = f"regex must be a string, got {type(regex).__name__}"
         raise TypeError(msg)
+    if len(regex) > _MOST_REGEX:
+        msg = f"regex must have at most {_MOST_REGEX} characters, got {len(regex)}"
+        raise ValueError(msg)
     try:
         return re.compile(regex)  # which keeps those it has compiled
-    except (re.error, RecursionError, OverflowError) as error:
-        msg = f"regex must be a regular expression, got {regex!r}: {error}"
-        raise ValueError(msg) from None
+    except (re.error, OverflowError) as error:
+        msg = f"regex must be a regular expression, got {shown(regex)}: {reason(error)}"
+    except RecursionError:
+        msg = f"regex must nest a few levels, {shown(regex)} nests too deeply"
+    raise ValueError(msg)
 
 
 def _extents(shape: Any) -> tuple[int | None, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from .. import _words
 from .._errors import FormatError
 from .._regular import read_text
-from .._strict_json import shown
+from .._strict_json import reason, shown
 from ._rules import Rule, Rules
 
 if sys.version_info >= (3, 11):
@@ -21,7 +22,7 @@ else:
 
 Made = TypeVar("Made")
 
-SIZE_LIMIT = 10_000_000
+SIZE_LIMIT = 1_000_000
 CONDITIONS = (
     "name",
     "regex",
@@ -32,6 +33,15 @@ CONDITIONS = (
     "min_size",
     "max_size",
 )
+# A string, or a comment; one that does not end goes on to where it has to.
+_TEXT = re.compile(
+    r'"""[\s\S]*?(?:"""|\Z)'
+    r"|'''[\s\S]*?(?:'''|\Z)"
+    r'|"(?:\\.|[^"\\\n])*"?'
+    r"|'[^'\n]*'?|#[^\n]*"
+)
+_MOST_DOTS = 32
+_LONGEST_KEY = 100  # that is shown whole
 
 
 def load_rules(path: str | os.PathLike[str]) -> Rules:
@@ -45,7 +55,7 @@ def load_rules(path: str | os.PathLike[str]) -> Rules:
     Parameters
     ----------
     path : path-like
-        The file.
+        The file, of at most 1 MB.
 
     Returns
     -------
@@ -79,11 +89,7 @@ def load_rules(path: str | os.PathLike[str]) -> Rules:
     Rule(then='skip', name=('*.layers.0.*',))
     """
     file = Path(path)
-    try:
-        tree = tomllib.loads(read_text(file, SIZE_LIMIT))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        msg = f"{file}: must be TOML: {error}"
-        raise FormatError(msg) from None
+    tree = _parsed(read_text(file, SIZE_LIMIT), str(file))
     tables = tree.pop("rule", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         msg = f"{file}: rule: must be tables, each headed [[rule]], got {shown(tables)}"
@@ -92,6 +98,22 @@ def load_rules(path: str | os.PathLike[str]) -> Rules:
     otherwise = _of(_words.pattern_of, tree, str(file)) if tree else None
     rules = [_rule(table, f"{file}: rule {number}") for number, table in enumerate(tables, 1)]
     return Rules(tuple(rules), otherwise)
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    # What tomllib needs for a key grows with the square of its parts.
+    if any(line.count(".") > _MOST_DOTS for line in _TEXT.sub("", text).splitlines()):
+        msg = (
+            f"{where}: a line must have at most {_MOST_DOTS} dots outside of strings, one has more"
+        )
+        raise FormatError(msg)
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # TOMLDecodeError, and what int() says of too many digits
+        msg = f"{where}: must be TOML: {reason(error)}"
+    except RecursionError:
+        msg = f"{where}: must nest a few levels, nests too deeply"
+    raise FormatError(msg)
 
 
 def _rule(table: dict[str, Any], where: str) -> Rule:
@@ -117,7 +139,8 @@ def _rule(table: dict[str, Any], where: str) -> Rule:
 def _check_keys(table: dict[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in table:
         if key not in known:
-            msg = f"{where}: {key}: unknown; known are {', '.join(known)}"
+            named = key if len(key) <= _LONGEST_KEY else shown(key)
+            msg = f"{where}: {named}: unknown; known are {', '.join(known)}"
             raise FormatError(msg)
 
 

@@ -79,10 +79,10 @@ class Selection:
     def decide(self, name: str, info: TensorInfo, rules: Rules) -> Decision:
         """Decide by the first of these that has a say.
 
-        The globs to include and exclude; whether the dtype can be pruned; the rules; the
+        The globs to include and exclude; whether there is anything that can be pruned; the rules; the
         built-in defaults; the pattern for what is left.
         """
-        why = self._named_out(name) or _dtype_out(info)
+        why = self._named_out(name) or _impossible(info)
         if why is not None:
             return Decision("skip", why)
         for number, rule in enumerate(rules.rules, 1):
@@ -97,7 +97,7 @@ class Selection:
 
     def why_not(self, name: str, info: TensorInfo) -> str | None:
         """Say why a tensor is to be left alone where there are no rules, or None if it is not."""
-        return self._named_out(name) or _dtype_out(info) or self._default_out(name, info)
+        return self._named_out(name) or _impossible(info) or self._default_out(name, info)
 
     def check(self, infos: Mapping[str, TensorInfo]) -> tuple[str, ...]:
         """Say which excludes match no name.
@@ -144,5 +144,8 @@ def check_included(selection: Selection, why_not: Mapping[str, str | None]) -> N
             raise ValueError(msg)
 
 
-def _dtype_out(info: TensorInfo) -> str | None:
-    return None if info.numpy is not None and is_prunable(info.numpy) else f"dtype {info.dtype}"
+def _impossible(info: TensorInfo) -> str | None:
+    if info.numpy is None or not is_prunable(info.numpy):
+        return f"dtype {info.dtype}"
+    # A file of a hundred bytes may hold 2**40 rows of nothing; packed, each would have an offset.
+    return "no elements" if 0 in info.shape else None
