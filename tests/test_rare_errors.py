@@ -109,13 +109,6 @@ def test_members_of_an_archive_that_share_their_bytes(tmp_path: Path) -> None:
         pp.load_file(path)
 
 
-def test_release_after_close(path: Path) -> None:
-    with open_file(path) as file:
-        array = file.read("x.weight")
-    file.release("x.weight")
-    assert np.asarray(array).sum() == 2016
-
-
 def test_npy_that_is_cut_short_while_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.npy"
     np.save(path, np.zeros(100_000, np.float32))  # more than is read at once
