@@ -222,7 +222,7 @@ def test_threads_read_side_by_side(tmp_path: Path) -> None:
     sys.setswitchinterval(1e-6)
     try:
         with open_file(path) as file, ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(file.read, file.names * 20))
+            found = list(pool.map(file.read, file.names * 100))
     finally:
         sys.setswitchinterval(before)
-    assert [array[0, 0] for array in found] == [int(name) for name in file.names * 20]  # type: ignore[index,union-attr]
+    assert [array[0, 0] for array in found] == [int(name) for name in file.names * 100]  # type: ignore[index,union-attr]
