@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +247,17 @@ def test_headers_of_other_writers(tmp_path: Path, header: str, version: int) -> 
     length = len(text).to_bytes(2 * version, "little")
     path.write_bytes(b"\x93NUMPY" + bytes([version, 0]) + length + text + b"\0\x3c\0\x40")
     assert same(load_file(path)["w"], np.array([1, 2], np.float16))
+
+
+def test_threads_read_side_by_side(tmp_path: Path) -> None:
+    """The zipfile of Python 3.12.1 gives a thread the bytes that another one has sought."""
+    path = tmp_path / "m.npz"
+    np.savez(path, **{str(i): np.full((50 + i, 7), i, np.float32) for i in range(30)})
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with open_file(path) as file, ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(file.read, file.names * 100))
+    finally:
+        sys.setswitchinterval(before)
+    assert [array[0, 0] for array in found] == [int(name) for name in file.names * 100]  # type: ignore[index,union-attr]

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import os
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -56,6 +57,8 @@ class NpzFile(ClosesItself):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
+        # Some zipfile (that of Python 3.12.1) mixes up members that threads read side by side.
+        self._reading = threading.Lock()
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(open_regular(path))
             before = FileState.of(file.fileno())
@@ -99,7 +102,11 @@ class NpzFile(ClosesItself):
             msg = f"{self.path} must be open to be read, it has been closed"
             raise ValueError(msg)
         where = f"{self.path}: tensor {shown(name)}"
-        with _refusing_broken_archives(where), self._archive.open(member) as stream:
+        with (
+            self._reading,
+            _refusing_broken_archives(where),
+            self._archive.open(member) as stream,
+        ):
             yield stream, member.file_size, where
         self._check_unchanged(where)
 
