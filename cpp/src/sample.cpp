@@ -63,9 +63,10 @@ constexpr double kMostListed = 64 * 1024;
 Runs long_runs(std::size_t population, double part) {
   const std::size_t length =
       std::clamp(population / (kPart * kLongRuns), kLeastLongRun, kLongestRun);
-  const double most = kMostListed / (part * static_cast<double>(length));
   const std::size_t count = std::min(population / (kPart * length), kLongRuns);
-  return {std::min(count, static_cast<std::size_t>(most)), length};
+  const double listed = part * static_cast<double>(length);  // of each run; perhaps none
+  if (listed * static_cast<double>(count) <= kMostListed) return {count, length};
+  return {static_cast<std::size_t>(kMostListed / listed), length};
 }
 
 // Starts to fetch what will be read soon: to the processor, runs are in no order.
