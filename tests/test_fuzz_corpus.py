@@ -21,7 +21,6 @@ def test_no_reader_fails() -> None:
     assert replay([CORPUS / "readers"]) > 50
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("index", range(len(seeds())))
 def test_what_is_spoilt_was_sound(index: int) -> None:
     assert run(bytes([index]))

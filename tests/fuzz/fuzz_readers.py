@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Hostile files for every reader: each is read, or refused by a message that names the file.
 
 An input says which sound file to begin with and what to spoil in it, or is a file itself. With
@@ -16,7 +17,6 @@ import sys
 import tempfile
 import time
 import tracemalloc
-import warnings
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -166,7 +166,6 @@ def replay(paths: list[Path]) -> int:
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # of names that are twice in an archive, which is what we want
     seeds()  # beforehand, or the first input would seem slow
     if HAS_ATHERIS:
         atheris.Setup(sys.argv, lambda octets: run(octets) and None)

@@ -90,8 +90,9 @@ class MaskBytes {
     constexpr std::size_t right = (64 + 8 * (byte % 8) - kEntryBits) % 64;
     const std::uint64_t entry = (word_ >> right | word_ << (64 - right) % 64) & std::uint64_t{0xff}
                                                                                     << kEntryBits;
-    const __m256 weights =
-        Eight<Weights>::weights(Eight<Weights>::kTable[0] + entry, values + count_ * kWidth);
+    // Not kTable[0] + entry, which would leave the first row.
+    const auto* const table = reinterpret_cast<const std::uint8_t*>(Eight<Weights>::kTable);
+    const __m256 weights = Eight<Weights>::weights(table + entry, values + count_ * kWidth);
     count_ += popcount(entry);
     if constexpr (byte + 1 == kBlockMaskBytes) {
       mask_ = values + count_ * kWidth;
