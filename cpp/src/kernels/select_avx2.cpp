@@ -36,6 +36,27 @@ PRUNEPACK_INLINE Words bracket_words(const typename E::Bits* bits, __m256i low,
   return {signs(above), ~signs(outside)};
 }
 
+// The mask of the non-zeros of bytes, which is what packing asks for: zero compares without a key
+// being made, and 64 elements fill a word.
+template <class E>
+std::size_t nonzero_bytes_mask(const std::uint8_t* bytes, std::size_t words,
+                               std::uint8_t* mask) noexcept {
+  std::size_t above = 0;
+  for (std::size_t w = 0; w < words; ++w) {
+    std::uint64_t zeros = 0;
+    for (std::size_t half = 0; half < 2; ++half) {
+      __m256i lanes = load(bytes + 64 * w + 32 * half);
+      if constexpr (E::kMaxKey == 0x7f) lanes = _mm256_add_epi8(lanes, lanes);  // without the sign
+      const int equal = _mm256_movemask_epi8(_mm256_cmpeq_epi8(lanes, _mm256_setzero_si256()));
+      zeros |= std::uint64_t{static_cast<std::uint32_t>(equal)} << (32 * half);
+    }
+    const std::uint64_t word = ~zeros;
+    std::memcpy(mask + 8 * w, &word, sizeof word);
+    above += popcount(word);
+  }
+  return above;
+}
+
 template <class E>
 std::size_t above_mask_of(const void* weights, std::size_t count, std::uint64_t key,
                           std::uint8_t* mask) noexcept {
@@ -47,6 +68,12 @@ std::size_t above_mask_of(const void* weights, std::size_t count, std::uint64_t 
   }
   const __m256i keys = O::L::all(O::of(key));
   std::size_t above = 0, i = 0;
+  if constexpr (sizeof(typename E::Bits) == 1) {
+    if (key == 0) {
+      above = nonzero_bytes_mask<E>(bits, count / 64, mask);
+      i = count / 64 * 64;
+    }
+  }
   for (; i + kStep <= count; i += kStep) {
     const std::uint32_t word = above_word<E>(bits + i, keys);
     std::memcpy(mask + i / 8, &word, sizeof word);
