@@ -100,8 +100,7 @@ const void* RoughNormsOf::read(std::size_t first, std::size_t count, void* scrat
 
 // The bands follow each other in memory, so what is needed next is the next band, whose rows the
 // processor does not see coming.
-const void* RoughNormsOf::read_in_order(std::size_t first, std::size_t count,
-                                        void* scratch) const {
+const void* RoughNormsOf::read_in_order(std::size_t first, std::size_t count, void* scratch) const {
   const Tiling::Band band = tiling_.band(0);
   const std::size_t bytes = band.lines * tiling_.tiles_in_band() * bytes_;
   compute(first, count, (kFetchAhead + bytes - 1) / bytes * bytes, static_cast<float*>(scratch));
@@ -117,8 +116,7 @@ void RoughNormsOf::compute(std::size_t first, std::size_t count, std::size_t ahe
     const std::size_t run = std::min(in_band - tile, count - done);
     const Tiling::Band band = tiling_.band((first + done) / in_band);
     const std::uint8_t* begin = data_ + band.first * bytes_;
-    const std::uint8_t* next =
-        ahead == 0 ? nullptr : begin + tile * band.lines * bytes_ + ahead;
+    const std::uint8_t* next = ahead == 0 ? nullptr : begin + tile * band.lines * bytes_ + ahead;
     rough_norms_(begin + tile * bytes_, band.stride, band.lines, run, norm_, next, norms + done);
     done += run;
   }
@@ -141,13 +139,14 @@ bool select_roughly(const Kernels& kernels, const RoughNormsOf& rough, const Pop
     if (found.above >= kept || found.above + found.tied < kept) continue;
 
     const OrderStatistics<std::uint32_t> ranked = pass.ranked();
-    const std::uint64_t cut = ranked.key_of_rank(found.above + found.tied - kept, guess.listed.low,
-                                                 guess.listed.high);
+    const std::uint64_t cut =
+        ranked.key_of_rank(found.above + found.tied - kept, guess.listed.low, guess.listed.high);
     const std::optional<KeyRange> unsure = rough.unsure(cut);
     if (!unsure) return false;
     if (unsure->low < guess.listed.low || unsure->high > guess.listed.high) continue;
     const std::size_t surely_kept = found.above + ranked.count_above(unsure->high);
-    const std::size_t perhaps = ranked.count_above(unsure->low - 1) - ranked.count_above(unsure->high);
+    const std::size_t perhaps =
+        ranked.count_above(unsure->low - 1) - ranked.count_above(unsure->high);
     if (perhaps > count / kTilesPerLookUp) return false;
     pass.keep_from(static_cast<std::uint32_t>(unsure->high + 1), 0);
     keep_largest(norms, pass.positions_in(*unsure), kept - surely_kept, bits);

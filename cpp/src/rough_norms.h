@@ -15,9 +15,9 @@ namespace prunepack {
 // Norms of tiles that are columns, in float32.
 //
 // How near they are to the norms in float64, for tiles of `size` elements and u = 2^-24: rounding
-// an element to float32 changes it by a part u at most, squaring doubles that and rounding the square
-// adds u, and each of the size - 1 sums adds u. All terms are positive, so the sum is off by no
-// more than a part (1 + u)^(size + 2) - 1, which is less than (size + 3) u for sizes up to
+// an element to float32 changes it by a part u at most, squaring doubles that and rounding the
+// square adds u, and each of the size - 1 sums adds u. All terms are positive, so the sum is off by
+// no more than a part (1 + u)^(size + 2) - 1, which is less than (size + 3) u for sizes up to
 // kLargest; what float64 rounds, and what underflow loses of a norm that is at least 2^-101 (size
 // times 2^-149, at most), is less than u each. So a part of (size + 5) u bounds the error, unless
 // numbers are too large or small for float32: then the rough norm is above 2^126 where the norm

@@ -103,11 +103,12 @@ class Selection {
   // Keeps what comes after `cut`, whose position is the beginning of a step.
   void keep_after(Cut cut) {
     std::vector<std::size_t> kept(pass_.parts());
-    pass_.for_steps([&](std::size_t part, std::size_t first, std::size_t count, const void* numbers) {
-      std::uint8_t* bits = bits_ + first / 8;
-      kept[part] += first < cut.position ? keep_above(numbers, count, cut.key, bits)
-                                         : keep_at_least(numbers, count, cut.key, bits);
-    });
+    pass_.for_steps(
+        [&](std::size_t part, std::size_t first, std::size_t count, const void* numbers) {
+          std::uint8_t* bits = bits_ + first / 8;
+          kept[part] += first < cut.position ? keep_above(numbers, count, cut.key, bits)
+                                             : keep_at_least(numbers, count, cut.key, bits);
+        });
     cut_ = cut;
     now_kept_ = std::accumulate(kept.begin(), kept.end(), std::size_t{0});
   }

@@ -84,11 +84,13 @@ using RoughNorms = void (*)(const void* weights, std::size_t stride, std::size_t
                             std::size_t columns, Norm norm, const void* ahead,
                             float* norms) noexcept;
 
-// Copies the elements whose bit is 1, of which there are `kept`, to `values`.
+// Copies the elements whose bit is 1 to `values`, which has room for `room` elements, no fewer than
+// those. What is after them may be overwritten.
 using Compress = void (*)(const void* weights, const std::uint8_t* mask, std::size_t count,
-                          std::size_t kept, void* values) noexcept;
+                          std::size_t room, void* values) noexcept;
 
-// The inverse: `count` elements, the next of the `kept` values where the bit is 1, else all bits 0.
+// The inverse: `count` elements, the next of the values where the bit is 1, else all bits 0. There
+// are `kept` values, no fewer than that takes.
 using Expand = void (*)(const std::uint8_t* mask, const void* values, std::size_t kept,
                         std::size_t count, void* weights) noexcept;
 

@@ -16,7 +16,9 @@ constexpr std::size_t kBytes = width(dtype);
 
 // The columns of a strip, a register for every eight.
 template <Dtype dtype>
-constexpr std::size_t kRegisters = kBytes<dtype> == 8 ? 1 : kBytes<dtype> == 4 ? 2 : 4;
+constexpr std::size_t kRegisters = kBytes<dtype> == 8   ? 1
+                                   : kBytes<dtype> == 4 ? 2
+                                                        : 4;
 template <Dtype dtype>
 constexpr std::size_t kColumns = kRegisters<dtype> * kFloats;
 
@@ -50,7 +52,8 @@ PRUNEPACK_INLINE __m256 from_bytes(const std::uint8_t* from) noexcept {
 }
 
 // The numbers of a row of a strip, with their signs, in units of kUnit. Of every sixteen bfloat16,
-// those in even columns come first: a float32 is a bfloat16 above sixteen zeros, wherever it stands.
+// those in even columns come first: a float32 is a bfloat16 above sixteen zeros, wherever it
+// stands.
 template <Dtype dtype>
 PRUNEPACK_INLINE Strip<dtype> numbers_at(const std::uint8_t* from) noexcept {
   Strip<dtype> row;
@@ -61,9 +64,9 @@ PRUNEPACK_INLINE Strip<dtype> numbers_at(const std::uint8_t* from) noexcept {
       row.columns[r] = _mm256_castsi256_ps(load(here));
     } else if constexpr (dtype == Dtype::bfloat16) {
       const __m256i bits = load(from + r / 2 * 32);
-      row.columns[r] = _mm256_castsi256_ps(
-          r % 2 == 0 ? _mm256_slli_epi32(bits, 16)
-                     : _mm256_and_si256(bits, _mm256_set1_epi32(-0x10000)));
+      row.columns[r] =
+          _mm256_castsi256_ps(r % 2 == 0 ? _mm256_slli_epi32(bits, 16)
+                                         : _mm256_and_si256(bits, _mm256_set1_epi32(-0x10000)));
     } else if constexpr (dtype == Dtype::float16) {
       row.columns[r] = _mm256_cvtph_ps(load_16(here));
     } else if constexpr (dtype == Dtype::float64) {

@@ -68,7 +68,8 @@ template <Dtype dtype, bool whole>
              _mm512_cvtph_ps(_mm512_extracti64x4_epi64(bits, 1))}};
   } else if constexpr (dtype == Dtype::float64) {
     const std::size_t first = columns < 8 ? columns : 8;
-    const __m512i more = load_bytes<whole>(from + (whole ? kLine : first * 8), (columns - first) * 8);
+    const __m512i more =
+        load_bytes<whole>(from + (whole ? kLine : first * 8), (columns - first) * 8);
     const __m256 low = _mm512_cvtpd_ps(_mm512_castsi512_pd(bits));
     return {{_mm512_insertf32x8(_mm512_castps256_ps512(low),
                                 _mm512_cvtpd_ps(_mm512_castsi512_pd(more)), 1)}};
@@ -85,8 +86,7 @@ template <Norm norm>
   if constexpr (norm == Norm::l2) return _mm512_add_ps(sum, _mm512_mul_ps(x, x));
   x = _mm512_abs_ps(x);
   if constexpr (norm == Norm::l1) return _mm512_add_ps(sum, x);
-  return _mm512_castsi512_ps(
-      _mm512_max_epu32(_mm512_castps_si512(sum), _mm512_castps_si512(x)));
+  return _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(sum), _mm512_castps_si512(x)));
 }
 
 template <Dtype dtype, Norm norm>
