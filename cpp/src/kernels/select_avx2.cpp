@@ -1,5 +1,6 @@
 // above_mask and bracket_mask, AVX2: a word of 32 elements a step.
 #include "avx2.h"
+#include "hits.h"
 #include "tables.h"
 
 namespace prunepack::avx2 {
@@ -127,15 +128,21 @@ Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low,
 
   const __m256i lows = O::L::all(O::of(low)), highs = O::L::all(O::of(high));
   Lists<E> lists{static_cast<Bits*>(keys), positions};
+  Hits hits;
   std::size_t above = 0, i = 0;
-  for (; i + 2 * kStep <= count; i += 2 * kStep) {
-    const Words one = bracket_words<E>(bits + i, lows, highs);
-    const Words two = bracket_words<E>(bits + i + kStep, lows, highs);
-    const std::uint64_t above_bits = one.above | std::uint64_t{two.above} << 32;
-    const std::uint64_t inside = one.inside | std::uint64_t{two.inside} << 32;
-    std::memcpy(mask + i / 8, &above_bits, sizeof above_bits);
-    above += popcount(above_bits);
-    lists.append(bits + i, inside, static_cast<std::uint32_t>(i));
+  while (i + 64 <= count) {
+    const std::size_t end = i + 64 * Hits::kWords < count ? i + 64 * Hits::kWords : count / 64 * 64;
+    for (; i < end; i += 64) {
+      const Words one = bracket_words<E>(bits + i, lows, highs);
+      const Words two = bracket_words<E>(bits + i + kStep, lows, highs);
+      const std::uint64_t above_bits = one.above | std::uint64_t{two.above} << 32;
+      std::memcpy(mask + i / 8, &above_bits, sizeof above_bits);
+      above += popcount(above_bits);
+      hits.add(i, one.inside | std::uint64_t{two.inside} << 32);
+    }
+    hits.visit([&](std::size_t first, std::uint64_t inside) {
+      lists.append(bits + first, inside, static_cast<std::uint32_t>(first));
+    });
   }
   for (; i < count; ++i) {
     const Bits key = E::key(bits[i]);
