@@ -165,7 +165,7 @@ Problem norms_of_columns_problem(Dtype dtype, std::size_t count, std::size_t siz
   return {[=](const Kernels& kernels, unsigned) {
             auto* out = reinterpret_cast<Number*>(norms->data());
             for (std::size_t i = 0; i < count; i += size * kColumns, out += kColumns) {
-              (*(kernels.*family))[dtype](weights->data() + i * width(dtype), kColumns, size,
+              (*(kernels.*family))[dtype](weights->data() + i* width(dtype), kColumns, size,
                                           kColumns, Norm::l2, more..., out);
             }
           },
@@ -245,7 +245,8 @@ void add_kernels() {
                [=](Dtype dtype, Size count) { return tile_norms_problem(dtype, count, size); });
     add_family("column_norms" + tile, address_of(&Kernels::column_norms), Reference::read,
                [=](Dtype dtype, Size count) {
-                 return norms_of_columns_problem<double>(dtype, count, size, &Kernels::column_norms);
+                 return norms_of_columns_problem<double>(dtype, count, size,
+                                                         &Kernels::column_norms);
                });
     add_family("rough_norms" + tile, address_of(&Kernels::rough_norms), Reference::read,
                [=](Dtype dtype, Size count) {
