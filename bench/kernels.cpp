@@ -155,16 +155,18 @@ Problem tile_norms_problem(Dtype dtype, std::size_t count, std::size_t size) {
           {norms}};
 }
 
-// Tiles of `size` rows and one column, in a matrix of 1024 columns.
-Problem column_norms_problem(Dtype dtype, std::size_t count, std::size_t size) {
+// Tiles of `size` rows and one column, in a matrix of 1024 columns: column_norms or rough_norms.
+template <class Number, class Family, class... More>
+Problem norms_of_columns_problem(Dtype dtype, std::size_t count, std::size_t size,
+                                 const PerDtype<Family>* Kernels::* family, More... more) {
   constexpr std::size_t kColumns = 1024;
   const SharedBuffer weights = make_weights(dtype, count),
-                     norms = room(count / size * sizeof(double));
+                     norms = room(count / size * sizeof(Number));
   return {[=](const Kernels& kernels, unsigned) {
-            auto* out = reinterpret_cast<double*>(norms->data());
+            auto* out = reinterpret_cast<Number*>(norms->data());
             for (std::size_t i = 0; i < count; i += size * kColumns, out += kColumns) {
-              (*kernels.column_norms)[dtype](weights->data() + i * width(dtype), kColumns, size,
-                                             kColumns, Norm::l2, out);
+              (*(kernels.*family))[dtype](weights->data() + i* width(dtype), kColumns, size,
+                                          kColumns, Norm::l2, more..., out);
             }
           },
           weights,
@@ -242,7 +244,15 @@ void add_kernels() {
     add_family("tile_norms" + tile, address_of(&Kernels::tile_norms), Reference::read,
                [=](Dtype dtype, Size count) { return tile_norms_problem(dtype, count, size); });
     add_family("column_norms" + tile, address_of(&Kernels::column_norms), Reference::read,
-               [=](Dtype dtype, Size count) { return column_norms_problem(dtype, count, size); });
+               [=](Dtype dtype, Size count) {
+                 return norms_of_columns_problem<double>(dtype, count, size,
+                                                         &Kernels::column_norms);
+               });
+    add_family("rough_norms" + tile, address_of(&Kernels::rough_norms), Reference::read,
+               [=](Dtype dtype, Size count) {
+                 return norms_of_columns_problem<float>(dtype, count, size, &Kernels::rough_norms,
+                                                        nullptr);
+               });
   }
   for (const int percent : {50, 90}) {
     const std::string sparsity = text("_", percent, "%");

@@ -153,12 +153,21 @@ void add_block_masks() {
 Problem pack_problem(Dtype dtype, std::size_t count, Input input, const SharedBuffer& given) {
   const SharedBuffer weights = make_weights(dtype, count, input), mask = mask_room(count),
                      values = room(count * width(dtype));
-  return {[=](const Kernels& kernels, unsigned threads) {
-            pack(kernels, matrix(*weights, dtype, count), given ? given->data() : nullptr,
-                 mask->data(), values->data(), threads);
-          },
-          weights,
-          {mask, values}};
+  const auto kept = std::make_shared<std::size_t>();
+  return {.run =
+              [=](const Kernels& kernels, unsigned threads) {
+                *kept =
+                    pack(kernels, matrix(*weights, dtype, count), given ? given->data() : nullptr,
+                         mask->data(), values->data(), threads);
+              },
+          .dense = weights,
+          .outputs = {mask, values},
+          .results =
+              [=] {
+                using Bytes = std::span<const std::uint8_t>;
+                return std::vector<Bytes>{{mask->data(), mask->bytes()},
+                                          {values->data(), *kept * width(dtype)}};
+              }};
 }
 
 Problem unpack_problem(Dtype dtype, std::size_t count, double zeros) {

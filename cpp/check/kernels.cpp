@@ -302,7 +302,9 @@ void tile_norms(Bench& bench) {
   });
 }
 
-void column_norms(Bench& bench) {
+// The two families of norms of columns differ in what a norm is.
+template <class Number, class Family, class... More>
+void norms_of_columns(Bench& bench, const Family& family, More... more) {
   std::vector<std::size_t> widths;
   for (std::size_t columns = 0; columns <= 35; ++columns) widths.push_back(columns);
   widths.insert(widths.end(), {63, 64, 65, 129});
@@ -315,7 +317,7 @@ void column_norms(Bench& bench) {
           const std::size_t count = size == 0 ? 0 : (size - 1) * stride + columns;
           const std::uint8_t* weights = input.at(count * bytes, shift_of(columns + size, bytes));
           Outputs& out = bench.outputs;
-          out.prepare(columns * sizeof(double), 8 * (size % 3));
+          out.prepare(columns * sizeof(Number), 8 * (size % 3));
           bench.report.compare(
               {dtype,
                input.name,
@@ -324,16 +326,24 @@ void column_norms(Bench& bench) {
                  {"stride", stride},
                  {"norm", static_cast<std::size_t>(norm)}}}},
               [&] {
-                (*bench.scalar.column_norms)[dtype](weights, stride, size, columns, norm,
-                                                    reinterpret_cast<double*>(out.expected()));
-                (*bench.tested.column_norms)[dtype](weights, stride, size, columns, norm,
-                                                    reinterpret_cast<double*>(out.actual()));
+                (*(bench.scalar.*family))[dtype](weights, stride, size, columns, norm, more...,
+                                                 reinterpret_cast<Number*>(out.expected()));
+                (*(bench.tested.*family))[dtype](weights, stride, size, columns, norm, more...,
+                                                 reinterpret_cast<Number*>(out.actual()));
               },
               [&] { return out.agree(); });
         }
       }
     }
   });
+}
+
+void column_norms(Bench& bench) { norms_of_columns<double>(bench, &Kernels::column_norms); }
+
+// With nothing ahead, and with something that is not there.
+void rough_norms(Bench& bench) {
+  norms_of_columns<float>(bench, &Kernels::rough_norms, static_cast<const void*>(nullptr));
+  norms_of_columns<float>(bench, &Kernels::rough_norms, reinterpret_cast<const void*>(4096));
 }
 
 // compress, expand, apply_mask, count_bits
@@ -358,39 +368,48 @@ std::size_t bits_set(const std::uint8_t* mask, std::size_t count) {
   return set;
 }
 
+// With room for what is kept only, and with more.
 void compress(Bench& bench) {
   for_masks(bench, [&](Dtype dtype, const Input& kind, const Input& elements, std::size_t count,
                        const std::uint8_t* mask) {
     const std::size_t bytes = width(dtype), kept = bits_set(mask, count);
     const std::uint8_t* weights = elements.at(count * bytes, shift_of(count, bytes));
     Outputs& out = bench.outputs;
-    out.prepare(kept * bytes, count * bytes % 64);
-    bench.report.compare(
-        {dtype, kind.name, {{{"count", count}, {"kept", kept}}}},
-        [&] {
-          (*bench.scalar.compress)[dtype](weights, mask, count, kept, out.expected());
-          (*bench.tested.compress)[dtype](weights, mask, count, kept, out.actual());
-        },
-        [&] { return out.agree(); });
+    for (const std::size_t more : {0u, 40u, 200u}) {
+      out.prepare((kept + more) * bytes, count * bytes % 64);
+      bench.report.compare(
+          {dtype, kind.name, {{{"count", count}, {"kept", kept}, {"more room", more}}}},
+          [&] {
+            (*bench.scalar.compress)[dtype](weights, mask, count, kept, out.expected());
+            (*bench.tested.compress)[dtype](weights, mask, count, kept + more, out.actual());
+          },
+          [&] { return out.agree(kept * bytes); });
+    }
   });
 }
 
-void expand(Bench& bench) {
+// With the values that are taken, and with more after them.
+void expand_by(Bench& bench, const PerDtype<Expand>* Kernels::* family, bool aligned) {
   for_masks(bench, [&](Dtype dtype, const Input& kind, const Input& elements, std::size_t count,
                        const std::uint8_t* mask) {
     const std::size_t bytes = width(dtype), kept = bits_set(mask, count);
-    const std::uint8_t* values = elements.at(kept * bytes, shift_of(count, bytes));
     Outputs& out = bench.outputs;
-    out.prepare(count * bytes, count * bytes % 64);
-    bench.report.compare(
-        {dtype, kind.name, {{{"count", count}, {"kept", kept}}}},
-        [&] {
-          (*bench.scalar.expand)[dtype](mask, values, kept, count, out.expected());
-          (*bench.tested.expand)[dtype](mask, values, kept, count, out.actual());
-        },
-        [&] { return out.agree(); });
+    for (const std::size_t more : {0u, 40u, 200u}) {
+      const std::uint8_t* values = elements.at((kept + more) * bytes, shift_of(count, bytes));
+      out.prepare(count * bytes, aligned ? 0 : count * bytes % 64);
+      bench.report.compare(
+          {dtype, kind.name, {{{"count", count}, {"kept", kept}, {"more values", more}}}},
+          [&] {
+            (*bench.scalar.expand)[dtype](mask, values, kept, count, out.expected());
+            (*(bench.tested.*family))[dtype](mask, values, kept + more, count, out.actual());
+          },
+          [&] { return out.agree(); });
+    }
   });
 }
+
+void expand(Bench& bench) { expand_by(bench, &Kernels::expand, false); }
+void expand_stream(Bench& bench) { expand_by(bench, &Kernels::expand_stream, true); }
 
 void apply_mask(Bench& bench) {
   for_masks(bench, [&](Dtype dtype, const Input& kind, const Input& elements, std::size_t count,
@@ -433,11 +452,18 @@ constexpr struct {
   const char* name;
   void (*check)(Bench&);
 } kFamilies[] = {
-    {"nm_mask", nm_mask},           {"above_mask", above_mask},
-    {"bracket_mask", bracket_mask}, {"key_histogram", key_histogram},
-    {"tile_norms", tile_norms},     {"column_norms", column_norms},
-    {"compress", compress},         {"expand", expand},
-    {"apply_mask", apply_mask},     {"count_bits", count_bits},
+    {"nm_mask", nm_mask},
+    {"above_mask", above_mask},
+    {"bracket_mask", bracket_mask},
+    {"key_histogram", key_histogram},
+    {"tile_norms", tile_norms},
+    {"column_norms", column_norms},
+    {"rough_norms", rough_norms},
+    {"compress", compress},
+    {"expand", expand},
+    {"expand_stream", expand_stream},
+    {"apply_mask", apply_mask},
+    {"count_bits", count_bits},
 };
 
 }  // namespace

@@ -35,22 +35,24 @@ Guarded::~Guarded() { munmap(map_, map_bytes_); }
 void Guarded::seal() const { require(mprotect(begin(), size(), PROT_READ) == 0, "mprotect"); }
 
 Outputs::Outputs(std::size_t most_bytes)
-    : expected_(most_bytes + 3 * kMargin), actual_(most_bytes + 3 * kMargin) {}
+    : expected_((most_bytes + 3 * kMargin) / sizeof(Line) + 1), actual_(expected_.size()) {}
 
 void Outputs::prepare(std::size_t bytes, std::size_t shift) {
   start_ = kMargin + shift;
   room_ = bytes;
   for (auto* side : {&expected_, &actual_})
-    std::fill_n(side->begin(), start_ + bytes + kMargin, kMark);
+    std::fill_n(side->front().bytes, start_ + bytes + kMargin, kMark);
 }
 
 bool Outputs::agree(std::size_t bytes) const {
   const auto marked = [&](std::size_t from, std::size_t to) {
-    return std::all_of(actual_.data() + from, actual_.data() + to,
+    const std::uint8_t* bytes_there = actual_.front().bytes;
+    return std::all_of(bytes_there + from, bytes_there + to,
                        [](std::uint8_t byte) { return byte == kMark; });
   };
   const std::size_t end = start_ + room_;
-  return std::memcmp(expected_.data() + start_, actual_.data() + start_, bytes) == 0 &&
+  return std::memcmp(expected_.front().bytes + start_, actual_.front().bytes + start_, bytes) ==
+             0 &&
          marked(0, start_) && marked(end, end + kMargin);
 }
 

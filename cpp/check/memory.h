@@ -39,15 +39,18 @@ class Outputs {
 
   // Makes room for `bytes`, `shift` bytes after an aligned address.
   void prepare(std::size_t bytes, std::size_t shift = 0);
-  std::uint8_t* expected() { return expected_.data() + start_; }
-  std::uint8_t* actual() { return actual_.data() + start_; }
+  std::uint8_t* expected() { return expected_.front().bytes + start_; }
+  std::uint8_t* actual() { return actual_.front().bytes + start_; }
 
   // True if the first `bytes` are the same and nothing outside the room was written.
   bool agree(std::size_t bytes) const;
   bool agree() const { return agree(room_); }
 
  private:
-  std::vector<std::uint8_t> expected_, actual_;
+  struct alignas(64) Line {
+    std::uint8_t bytes[64];
+  };
+  std::vector<Line> expected_, actual_;
   std::size_t start_ = 0, room_ = 0;
 };
 

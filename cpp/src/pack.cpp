@@ -16,6 +16,15 @@ namespace {
 // whole lines be written.
 constexpr std::size_t kStreamBytes = 16 * 1024 * 1024;
 
+// The dense bytes that one thread unpacks at once: many, because it waits for them to be written,
+// but so few that the mask of the next ones can be fetched meanwhile.
+constexpr std::size_t kUnpackedBlock = 128 * 1024;
+
+void prefetch(const std::uint8_t* from, std::size_t bytes) {
+  constexpr std::size_t kLine = 64;
+  for (std::size_t i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i, 0, 2);  // into L2
+}
+
 // Chunks whose kept weights are counted in any order and then moved, by any thread, as soon as
 // those before them are counted too: nobody waits.
 class Places {
@@ -78,13 +87,14 @@ class Packer {
     return count_bits_(mask, row_bytes(count));
   }
 
+  // `room` is how many elements of `values` may be written; faster if more than are kept.
   void compress(const std::uint8_t* weights, const std::uint8_t* mask, std::size_t count,
-                std::size_t kept, std::uint8_t* values) const {
-    compress_(weights, mask, count, kept, values);
+                std::size_t room, std::uint8_t* values) const {
+    compress_(weights, mask, count, room, values);
   }
 
   // Both, in blocks so small that the memory is kept busy: while one pass over a block computes,
-  // the processor fetches for the next.
+  // the processor fetches for the next. `values` has room for `count`.
   std::size_t pack(const std::uint8_t* weights, const std::uint8_t* given, std::size_t count,
                    std::uint8_t* mask, std::uint8_t* values) const {
     const std::size_t block = kBlockBytes / bytes_;
@@ -95,7 +105,7 @@ class Packer {
       std::uint8_t* bits = mask + first / 8;
       const std::size_t kept_here =
           choose(from, given != nullptr ? given + first / 8 : nullptr, here, bits);
-      compress(from, bits, here, kept_here, values + kept * bytes_);
+      compress(from, bits, here, count - kept, values + kept * bytes_);
       kept += kept_here;
     }
     return kept;
@@ -157,14 +167,31 @@ void unpack(const Kernels& kernels, const std::uint8_t* mask, const void* values
                        reinterpret_cast<std::uintptr_t>(weights) % kStreamAlignment == 0;
   const Expand expand = streams ? (*kernels.expand_stream)[dtype] : (*kernels.expand)[dtype];
 
+  const auto set_in = [&](std::size_t first, std::size_t here) {
+    return kernels.count_bits(flat.bits() + first / 8, row_bytes(here));
+  };
+  const auto expand_part = [&](std::size_t first, std::size_t here, std::size_t place,
+                               std::size_t set) {
+    if (place + set > kept) return;  // a mask that changed since it was checked
+    expand(flat.bits() + first / 8, in + place * bytes, kept - place, here, out + first * bytes);
+  };
+
+  if (threads_worth(count * bytes, threads) == 1) {
+    const std::size_t block = kUnpackedBlock / bytes;
+    std::size_t place = 0;
+    for (std::size_t first = 0; first < count; first += block) {
+      const std::size_t here = std::min(block, count - first), set = set_in(first, here);
+      prefetch(flat.bits() + (first + here) / 8, std::min(block, count - first - here) / 8);
+      expand_part(first, here, place, set);
+      place += set;
+    }
+    return;
+  }
   Places places((count + chunk - 1) / chunk);
   for_chunks(count, bytes, 64, threads, [&](std::size_t first, std::size_t here) {
-    const std::size_t set = kernels.count_bits(flat.bits() + first / 8, row_bytes(here));
-    places.counted(first / chunk, set, [&](const Places::Chunk& one) {
-      if (one.place + one.kept > kept) return;  // a mask that changed since it was checked
+    places.counted(first / chunk, set_in(first, here), [&](const Places::Chunk& one) {
       const std::size_t begin = one.index * chunk;
-      expand(flat.bits() + begin / 8, in + one.place * bytes, one.kept,
-             std::min(chunk, count - begin), out + begin * bytes);
+      expand_part(begin, std::min(chunk, count - begin), one.place, one.kept);
     });
   });
 }

@@ -23,6 +23,11 @@ class Population {
   // them if they are not. Called by several threads at once.
   virtual const void* read(std::size_t first, std::size_t count, void* scratch) const = 0;
 
+  // The same for one who will read what follows next.
+  virtual const void* read_in_order(std::size_t first, std::size_t count, void* scratch) const {
+    return read(first, count, scratch);
+  }
+
  private:
   Dtype dtype_;
   std::size_t count_;

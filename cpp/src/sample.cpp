@@ -55,15 +55,16 @@ struct Runs {
 constexpr std::size_t kShortRuns = 1024, kShortRunBytes = 32;
 
 // The second sample is a part of the population, but no more than is worth while, and no more than
-// probably has so many keys to list.
-constexpr std::size_t kPart = 16, kLongRuns = 1024, kLeastLongRun = 128, kLongestRun = 1024;
+// probably has so many keys to list. Numbers that are computed cost more to look at.
+constexpr std::size_t kPart = 16, kComputedPart = 32;
+constexpr std::size_t kLongRuns = 1024, kLeastLongRun = 128, kLongestRun = 1024;
 constexpr double kMostListed = 64 * 1024;
 
 // `part` of which are listed.
-Runs long_runs(std::size_t population, double part) {
-  const std::size_t length =
-      std::clamp(population / (kPart * kLongRuns), kLeastLongRun, kLongestRun);
-  const std::size_t count = std::min(population / (kPart * length), kLongRuns);
+Runs long_runs(const Population& population, double part) {
+  const std::size_t all = population.count() / (population.is_stored() ? kPart : kComputedPart);
+  const std::size_t length = std::clamp(all / kLongRuns, kLeastLongRun, kLongestRun);
+  const std::size_t count = std::min(all / length, kLongRuns);
   const double listed = part * static_cast<double>(length);  // of each run; perhaps none
   if (listed * static_cast<double>(count) <= kMostListed) return {count, length};
   return {static_cast<std::size_t>(kMostListed / listed), length};
@@ -242,7 +243,7 @@ Guess likely_cut_of(const Kernels& kernels, const Population& population, std::s
   const double part = static_cast<double>(pruned) / static_cast<double>(population.count());
   const Sample<E> rough(kernels, population, short_runs, {0, E::kMaxKey}, attempt);
   const KeyRange range = rough.likely_range(part, possible, attempt);
-  const Runs longer = long_runs(population.count(), rough.part_in(range));
+  const Runs longer = long_runs(population, rough.part_in(range));
   return Sample<E>(kernels, population, longer, range, attempt).guess(part, possible, attempt);
 }
 

@@ -14,9 +14,7 @@
 #include <vector>
 
 #include "bits.h"
-#include "candidates.h"
-#include "chunks.h"
-#include "order_statistics.h"
+#include "listing_pass.h"
 #include "prunepack/masks.h"
 #include "sample.h"
 #include "scratch.h"
@@ -25,10 +23,6 @@ namespace prunepack {
 namespace {
 
 constexpr unsigned kAttemptsBySample = 4;
-
-// What a kernel is given at once: small enough to stay in cache between being computed and being
-// ranked, and few enough for bracket_mask's positions.
-constexpr std::size_t kStep = 16 * 1024;
 
 // One selection. `bits` is a flat mask of the population's own.
 template <class Bits>
@@ -42,10 +36,8 @@ class Selection {
         count_(population.count()),
         kept_(count_ - pruned),
         bits_(bits),
-        threads_(threads_worth(count_ * sizeof(Bits), threads)) {
-    part_ = (count_ / threads_ / kStep + 1) * kStep;
-    parts_ = (count_ + part_ - 1) / part_;
-  }
+        step_(step_of(population)),
+        pass_(kernels, population, bits, threads) {}
 
   void run() {
     KeyRange possible{0, max_key(dtype_)};
@@ -69,19 +61,6 @@ class Selection {
     return {{key, key}, {key, key}, 0, {key, count_}, true};
   }
 
-  // Calls work(part, first, count, numbers) for every step of every part, those of a part in order.
-  template <class Work>
-  void for_steps(const Work& work) {
-    parallel_for(parts_, threads_, [&](std::size_t part) {
-      Scratch<Bits> computed(population_.is_stored() ? 0 : kStep);
-      const std::size_t end = std::min((part + 1) * part_, count_);
-      for (std::size_t first = part * part_; first < end; first += kStep) {
-        const std::size_t count = std::min(kStep, end - first);
-        work(part, first, count, population_.read(first, count, computed.get()));
-      }
-    });
-  }
-
   std::size_t keep_above(const void* numbers, std::size_t count, std::uint64_t key,
                          std::uint8_t* bits) const {
     return (*kernels_.above_mask)[dtype_](numbers, count, key, bits);
@@ -97,25 +76,25 @@ class Selection {
   bool cut_among_ties(const Guess& guess) {
     const bool borders_on_it =
         cut_.position == 0 && (cut_.key == guess.cut.key || cut_.key == guess.cut.key + 1);
-    if (!borders_on_it) keep_after({guess.cut.key, guess.cut.position / kStep * kStep});
+    if (!borders_on_it) keep_after({guess.cut.key, guess.cut.position / step_ * step_});
     return move_cut(guess.range);
   }
 
   // Moves the cut to where it belongs, if that is in `range`; else to an end of it, at position 0.
   bool move_cut(KeyRange range) {
-    Scratch<Bits> computed(population_.is_stored() ? 0 : kStep);
+    Scratch<Bits> computed(population_.is_stored() ? 0 : step_);
     while (now_kept_ > kept_) {
       if (cut_.position >= count_) cut_ = {cut_.key + 1, 0};
       if (cut_.key > range.high) return false;
       prune_ties_in_step(cut_.position, computed.get());
-      cut_.position += kStep;
+      cut_.position += step_;
     }
     while (now_kept_ < kept_) {
       if (cut_.position == 0) {
         if (cut_.key <= range.low) return false;
-        cut_ = {cut_.key - 1, (count_ + kStep - 1) / kStep * kStep};
+        cut_ = {cut_.key - 1, (count_ + step_ - 1) / step_ * step_};
       }
-      cut_.position -= kStep;
+      cut_.position -= step_;
       keep_ties_in_step(cut_.position, computed.get());
     }
     return true;
@@ -123,12 +102,13 @@ class Selection {
 
   // Keeps what comes after `cut`, whose position is the beginning of a step.
   void keep_after(Cut cut) {
-    std::vector<std::size_t> kept(parts_);
-    for_steps([&](std::size_t part, std::size_t first, std::size_t count, const void* numbers) {
-      std::uint8_t* bits = bits_ + first / 8;
-      kept[part] += first < cut.position ? keep_above(numbers, count, cut.key, bits)
-                                         : keep_at_least(numbers, count, cut.key, bits);
-    });
+    std::vector<std::size_t> kept(pass_.parts());
+    pass_.for_steps(
+        [&](std::size_t part, std::size_t first, std::size_t count, const void* numbers) {
+          std::uint8_t* bits = bits_ + first / 8;
+          kept[part] += first < cut.position ? keep_above(numbers, count, cut.key, bits)
+                                             : keep_at_least(numbers, count, cut.key, bits);
+        });
     cut_ = cut;
     now_kept_ = std::accumulate(kept.begin(), kept.end(), std::size_t{0});
   }
@@ -152,7 +132,7 @@ class Selection {
    public:
     StepTies(const Selection& selection, std::size_t first, Bits* computed)
         : bits_(selection.bits_ + first / 8) {
-      const std::size_t count = std::min(kStep, selection.count_ - first);
+      const std::size_t count = std::min(selection.step_, selection.count_ - first);
       const void* numbers = selection.population_.read(first, count, computed);
       const std::uint64_t key = selection.cut_.key;
       bytes_ = row_bytes(count);
@@ -182,7 +162,7 @@ class Selection {
   // Cuts among what is listed; or, if the cut is not there, from an end of that on.
   bool cut_in_list(const Guess& guess) {
     const KeyRange listed = guess.listed;
-    const Above found = pass_over_range(listed, guess.part);
+    const Above found = pass_.list(listed, guess.part);
     if (found.above <= kept_ && found.above + found.tied >= kept_) {
       keep_largest_candidates(found.above + found.tied - kept_, listed);
       return true;
@@ -191,72 +171,20 @@ class Selection {
       cut_ = {listed.high + 1, 0};
       now_kept_ = found.above;
     } else {
-      keep_from(static_cast<Bits>(listed.low), 0);
+      pass_.keep_from(static_cast<Bits>(listed.low), 0);
       cut_ = {listed.low, 0};
       now_kept_ = found.above + found.tied;
     }
     return move_cut(guess.range);
   }
 
-  // `part` of the weights is probably in the range.
-  Above pass_over_range(KeyRange range, double part) {
-    const auto expected = static_cast<std::size_t>(1.1 * part * static_cast<double>(part_));
-    candidates_ = std::vector<Candidates<Bits>>(parts_);
-    for (Candidates<Bits>& list : candidates_) list.reserve(expected + kStep);
-    std::vector<Above> counts(parts_);
-    for_steps([&](std::size_t p, std::size_t first, std::size_t count, const void* numbers) {
-      Candidates<Bits>& candidates = candidates_[p];
-      candidates.reserve(count);
-      const Above found =
-          (*kernels_.bracket_mask)[dtype_](numbers, count, range.low, range.high, bits_ + first / 8,
-                                           candidates.next_key(), candidates.next_position());
-      candidates.added_step(found.tied);
-      counts[p].above += found.above;
-      counts[p].tied += found.tied;
-    });
-    Above sum{0, 0};
-    for (const Above& found : counts) {
-      sum.above += found.above;
-      sum.tied += found.tied;
-    }
-    return sum;
-  }
-
   // All candidates but the `pruned` that come first.
   void keep_largest_candidates(std::size_t pruned, KeyRange range) {
-    typename OrderStatistics<Bits>::Lists lists;
-    for (const Candidates<Bits>& part : candidates_) lists.push_back(part.keys());
-    const OrderStatistics<Bits> ranked(kernels_, dtype_, std::move(lists));
+    const OrderStatistics<Bits> ranked = pass_.ranked();
     if (pruned == ranked.count()) return;
     const std::uint64_t threshold = ranked.key_of_rank(pruned, range.low, range.high);
     const std::size_t at_least = threshold > 0 ? ranked.count_above(threshold - 1) : ranked.count();
-    keep_from(static_cast<Bits>(threshold), pruned - (ranked.count() - at_least));
-  }
-
-  // The candidates above `threshold`, and those equal to it but the first `ties_to_prune`.
-  void keep_from(Bits threshold, std::size_t ties_to_prune) {
-    for (std::size_t p = 0; p < parts_; ++p) {
-      const Candidates<Bits>& part = candidates_[p];
-      for (std::size_t step = 0; step < part.steps(); ++step) {
-        keep_in_step(part.step(step), threshold, ties_to_prune,
-                     bits_ + (p * part_ + step * kStep) / 8);
-      }
-    }
-  }
-
-  static void keep_in_step(const typename Candidates<Bits>::Step& step, Bits threshold,
-                           std::size_t& ties_to_prune, std::uint8_t* bits) {
-    std::size_t to_prune = ties_to_prune;
-    for (std::size_t i = 0; i < step.keys.size(); ++i) {
-      const Bits key = step.keys[i];
-      // No branch: nobody can predict which of the candidates are kept.
-      const std::size_t pruned_tie = std::size_t{key == threshold} & std::size_t{to_prune > 0};
-      to_prune -= pruned_tie;
-      const unsigned keep = unsigned{key >= threshold} & ~static_cast<unsigned>(pruned_tie);
-      const std::size_t position = step.positions[i];
-      bits[position / 8] = static_cast<std::uint8_t>(bits[position / 8] | keep << position % 8);
-    }
-    ties_to_prune = to_prune;
+    pass_.keep_from(static_cast<Bits>(threshold), pruned - (ranked.count() - at_least));
   }
 
   const Kernels& kernels_;
@@ -264,14 +192,13 @@ class Selection {
   Dtype dtype_;
   std::size_t count_, kept_;
   std::uint8_t* bits_;
-  unsigned threads_;
-  std::size_t part_, parts_;
+  std::size_t step_;
+  ListingPass<Bits> pass_;
 
   // What the mask keeps now: all that comes after this cut, and how many that is. At first nothing
   // is written, and no cut borders on this one.
   Cut cut_{~std::uint64_t{0}, 1};
   std::size_t now_kept_ = 0;
-  std::vector<Candidates<Bits>> candidates_;
 };
 
 void select_small(const Kernels& kernels, const Population& population, std::size_t pruned,

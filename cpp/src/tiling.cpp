@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "bits.h"
+#include "chunks.h"
 #include "float_mode.h"
 
 namespace prunepack {
@@ -98,17 +99,14 @@ class Repeated {
 
 }  // namespace
 
-void Tiling::spread(const std::uint8_t* tile_bits, std::uint8_t* bits) const {
+void Tiling::spread(const std::uint8_t* tile_bits, std::uint8_t* bits, unsigned threads) const {
   if (axes_.size() == 1) return spread_runs(tile_bits, bits);
   const std::size_t extent = last().extent;
+  if (extent % 8 == 0) return spread_whole_bytes(tile_bits, bits, threads);
   std::vector<std::uint8_t> line(row_bytes(extent));
   std::memset(bits, 0, row_bytes(strides_[0] * axes_[0].extent));
-  const Tiling one_line({last()});
   for (std::size_t b = 0; b < bands_; ++b) {
-    std::vector<std::uint8_t> tiles(row_bytes(tiles_in_band()));
-    BitWriter(tiles.data(), 0).append(tile_bits, b * tiles_in_band(), tiles_in_band());
-    one_line.spread_runs(tiles.data(), line.data());
-
+    line_of(b, tile_bits, line.data());
     const Band lines = band(b);
     for (std::size_t i = 0; i < lines.lines; ++i) {
       // What follows in the last byte may be written already, and is kept.
@@ -118,6 +116,31 @@ void Tiling::spread(const std::uint8_t* tile_bits, std::uint8_t* bits) const {
       if (after != 0) bits[end / 8] = static_cast<std::uint8_t>(bits[end / 8] | after);
     }
   }
+}
+
+// Lines that share no byte with others can be written in any order.
+void Tiling::spread_whole_bytes(const std::uint8_t* tile_bits, std::uint8_t* bits,
+                                unsigned threads) const {
+  const std::size_t bytes = last().extent / 8, in_band = band(0).lines * bytes;
+  for_chunks(bands_, in_band, 1, threads, [&](std::size_t first, std::size_t count) {
+    std::vector<std::uint8_t> line(bytes);
+    for (std::size_t b = first; b < first + count; ++b) {
+      line_of(b, tile_bits, line.data());
+      const Band lines = band(b);
+      for (std::size_t i = 0; i < lines.lines; ++i) {
+        std::memcpy(bits + lines.start(i) / 8, line.data(), bytes);
+      }
+    }
+  });
+}
+
+// The mask of one line of a band, which all its lines share.
+void Tiling::line_of(std::size_t band, const std::uint8_t* tile_bits, std::uint8_t* line) const {
+  const std::size_t tiles = tiles_in_band();
+  if (last().tile == 1) return BitWriter(line, 0).append(tile_bits, band * tiles, tiles);
+  std::vector<std::uint8_t> own(row_bytes(tiles));
+  BitWriter(own.data(), 0).append(tile_bits, band * tiles, tiles);
+  Tiling({last()}).spread_runs(own.data(), line);
 }
 
 void Tiling::spread_runs(const std::uint8_t* tile_bits, std::uint8_t* bits) const {

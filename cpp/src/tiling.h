@@ -43,10 +43,13 @@ class Tiling {
   Band band(std::size_t index) const;
 
   // Writes the mask of all elements.
-  void spread(const std::uint8_t* tile_bits, std::uint8_t* bits) const;
+  void spread(const std::uint8_t* tile_bits, std::uint8_t* bits, unsigned threads) const;
 
  private:
   void spread_runs(const std::uint8_t* tile_bits, std::uint8_t* bits) const;
+  void spread_whole_bytes(const std::uint8_t* tile_bits, std::uint8_t* bits,
+                          unsigned threads) const;
+  void line_of(std::size_t band, const std::uint8_t* tile_bits, std::uint8_t* line) const;
 
   std::vector<TiledAxis> axes_;
   std::vector<std::size_t> strides_;

@@ -74,11 +74,23 @@ using TileNorms = void (*)(const void* weights, std::size_t tiles, std::size_t s
 using ColumnNorms = void (*)(const void* weights, std::size_t stride, std::size_t size,
                              std::size_t columns, Norm norm, double* norms) noexcept;
 
-// Copies the elements whose bit is 1, of which there are `kept`, to `values`.
-using Compress = void (*)(const void* weights, const std::uint8_t* mask, std::size_t count,
-                          std::size_t kept, void* values) noexcept;
+// The same norms, roughly: in float32, the elements rounded to float32 first and added from the
+// first to the last, from zero, every product and sum rounded on its own. A tile that holds a NaN
+// has the norm 0x7fc00000. rough_norms.h says how near these are to the norms.
+//
+// `ahead`, if it is not nullptr, is where what comes next begins: from there on as many bytes as
+// the tiles have may be fetched meanwhile. They need not be there.
+using RoughNorms = void (*)(const void* weights, std::size_t stride, std::size_t size,
+                            std::size_t columns, Norm norm, const void* ahead,
+                            float* norms) noexcept;
 
-// The inverse: `count` elements, the next of the `kept` values where the bit is 1, else all bits 0.
+// Copies the elements whose bit is 1 to `values`, which has room for `room` elements, no fewer than
+// those. What is after them may be overwritten.
+using Compress = void (*)(const void* weights, const std::uint8_t* mask, std::size_t count,
+                          std::size_t room, void* values) noexcept;
+
+// The inverse: `count` elements, the next of the values where the bit is 1, else all bits 0. There
+// are `kept` values, no fewer than that takes.
 using Expand = void (*)(const std::uint8_t* mask, const void* values, std::size_t kept,
                         std::size_t count, void* weights) noexcept;
 
@@ -102,6 +114,7 @@ struct Kernels {
   const PerDtype<KeyHistogram>* key_histogram;
   const PerDtype<TileNorms>* tile_norms;
   const PerDtype<ColumnNorms>* column_norms;
+  const PerDtype<RoughNorms>* rough_norms;
   const PerDtype<Compress>* compress;
   const PerDtype<Expand>* expand;
   const PerDtype<ExpandStream>* expand_stream;

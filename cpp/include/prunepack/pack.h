@@ -10,7 +10,8 @@
 namespace prunepack {
 
 // Writes the mask of the elements that are not zero (and, with `given`, that it keeps) and those
-// elements, row by row, to `values`, which has room for all of them. Returns how many they are.
+// elements, row by row, to `values`. Returns how many they are. `values` has room for as many
+// elements as there are weights, and all of it may be overwritten.
 std::size_t pack(const Kernels& kernels, const Weights& weights, const std::uint8_t* given,
                  std::uint8_t* mask, void* values, unsigned threads);
 

@@ -1,4 +1,5 @@
-// tile_norms and column_norms, NEON: eight elements a step, as four registers of two float64.
+// tile_norms, column_norms and rough_norms, NEON: eight elements a step, as four registers of two
+// float64; or two of four float32, for rough norms.
 //
 // Nothing here looks for NaN: all terms are non-negative, so a lane is NaN exactly if one of its
 // terms was, and sums and vmax pass it on. Only its bits are made the same at the end.
@@ -35,24 +36,27 @@ struct Unsigned<8> {
 template <Dtype dtype>
 using Bits = typename Unsigned<width(dtype)>::Type;
 
-Eight eight_of(float32x4_t low, float32x4_t high) noexcept {
-  return {{vcvt_f64_f32(vget_low_f32(low)), vcvt_high_f64_f32(low),
-           vcvt_f64_f32(vget_low_f32(high)), vcvt_high_f64_f32(high)}};
+struct Floats {  // eight of them
+  float32x4_t low, high;
+};
+
+Eight wide(Floats floats) noexcept {
+  return {{vcvt_f64_f32(vget_low_f32(floats.low)), vcvt_high_f64_f32(floats.low),
+           vcvt_f64_f32(vget_low_f32(floats.high)), vcvt_high_f64_f32(floats.high)}};
 }
 
-Eight eight_of_halves(uint16x8_t bits) noexcept {
+Floats floats_of_halves(uint16x8_t bits) noexcept {
   const float16x8_t halves = vreinterpretq_f16_u16(bits);
-  return eight_of(vcvt_f32_f16(vget_low_f16(halves)), vcvt_high_f32_f16(halves));
+  return {vcvt_f32_f16(vget_low_f16(halves)), vcvt_high_f32_f16(halves)};
 }
 
-Eight eight_of_integers(uint8x8_t magnitudes) noexcept {
-  const uint16x8_t wide = vmovl_u8(magnitudes);
-  return eight_of(vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide))),
-                  vcvtq_f32_u32(vmovl_high_u16(wide)));
+Floats floats_of_integers(uint8x8_t magnitudes) noexcept {
+  const uint16x8_t words = vmovl_u8(magnitudes);
+  return {vcvtq_f32_u32(vmovl_u16(vget_low_u16(words))), vcvtq_f32_u32(vmovl_high_u16(words))};
 }
 
 // float8_e4m3fn seven bits up is a float16, with a bias that is 8 larger.
-Eight eight_of_e4m3fn(uint8x8_t keys) noexcept {
+Floats floats_of_e4m3fn(uint8x8_t keys) noexcept {
   const float16x8_t scaled = vreinterpretq_f16_u16(vshll_n_u8(keys, 7));
   const float32x4_t parts[] = {vcvt_f32_f16(vget_low_f16(scaled)), vcvt_high_f32_f16(scaled)};
   const uint16x8_t is_nan = vmovl_u8(vceq_u8(keys, vdup_n_u8(0x7f)));
@@ -62,29 +66,43 @@ Eight eight_of_e4m3fn(uint8x8_t keys) noexcept {
     const uint32x4_t number = vreinterpretq_u32_f32(vmulq_n_f32(parts[i], 256));
     whole[i] = vreinterpretq_f32_u32(vorrq_u32(number, vshlq_n_u32(of_nan[i], 7)));
   }
-  return eight_of(whole[0], whole[1]);
+  return {whole[0], whole[1]};
 }
 
-// |x| of eight elements.
+// |x| of eight elements, in float32, which all are but those of float64.
 template <Dtype dtype>
-Eight magnitudes_at(const Bits<dtype>* weights) noexcept {
+Floats floats_at(const Bits<dtype>* weights) noexcept {
   if constexpr (dtype == Dtype::float8_e4m3fn) {
-    return eight_of_e4m3fn(vand_u8(vld1_u8(weights), vdup_n_u8(0x7f)));
+    return floats_of_e4m3fn(vand_u8(vld1_u8(weights), vdup_n_u8(0x7f)));
   } else if constexpr (dtype == Dtype::float8_e5m2) {  // the upper half of a float16
-    return eight_of_halves(vshll_n_u8(vand_u8(vld1_u8(weights), vdup_n_u8(0x7f)), 8));
+    return floats_of_halves(vshll_n_u8(vand_u8(vld1_u8(weights), vdup_n_u8(0x7f)), 8));
   } else if constexpr (dtype == Dtype::int8) {
-    return eight_of_integers(vreinterpret_u8_s8(vabs_s8(vreinterpret_s8_u8(vld1_u8(weights)))));
+    return floats_of_integers(vreinterpret_u8_s8(vabs_s8(vreinterpret_s8_u8(vld1_u8(weights)))));
   } else if constexpr (dtype == Dtype::uint8) {
-    return eight_of_integers(vld1_u8(weights));
+    return floats_of_integers(vld1_u8(weights));
   } else if constexpr (dtype == Dtype::float16) {
-    return eight_of_halves(vandq_u16(vld1q_u16(weights), vdupq_n_u16(0x7fff)));
+    return floats_of_halves(vandq_u16(vld1q_u16(weights), vdupq_n_u16(0x7fff)));
   } else if constexpr (dtype == Dtype::bfloat16) {  // the upper half of a float32
     const uint16x8_t keys = vandq_u16(vld1q_u16(weights), vdupq_n_u16(0x7fff));
-    return eight_of(vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(keys), 16)),
-                    vreinterpretq_f32_u32(vshll_high_n_u16(keys, 16)));
+    return {vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(keys), 16)),
+            vreinterpretq_f32_u32(vshll_high_n_u16(keys, 16))};
   } else if constexpr (dtype == Dtype::float32) {
-    return eight_of(vabsq_f32(vreinterpretq_f32_u32(vld1q_u32(weights))),
-                    vabsq_f32(vreinterpretq_f32_u32(vld1q_u32(weights + 4))));
+    return {vabsq_f32(vreinterpretq_f32_u32(vld1q_u32(weights))),
+            vabsq_f32(vreinterpretq_f32_u32(vld1q_u32(weights + 4)))};
+  } else {
+    float32x2_t pairs[4];
+    for (int i = 0; i < 4; ++i) {
+      pairs[i] = vcvt_f32_f64(vabsq_f64(vreinterpretq_f64_u64(vld1q_u64(weights + 2 * i))));
+    }
+    return {vcombine_f32(pairs[0], pairs[1]), vcombine_f32(pairs[2], pairs[3])};
+  }
+}
+
+// The same in float64.
+template <Dtype dtype>
+Eight magnitudes_at(const Bits<dtype>* weights) noexcept {
+  if constexpr (dtype != Dtype::float64) {
+    return wide(floats_at<dtype>(weights));
   } else {
     Eight eight;
     for (int i = 0; i < 4; ++i) {
@@ -192,6 +210,47 @@ void column_norms_by(const Bits<dtype>* weights, std::size_t stride, std::size_t
   std::memcpy(norms, padded_norms, columns * sizeof norms[0]);
 }
 
+template <Norm norm>
+float32x4_t with_rough_term(float32x4_t sum, float32x4_t x) noexcept {
+  if constexpr (norm == Norm::max) return vmaxq_f32(sum, x);
+  return vaddq_f32(sum, norm == Norm::l2 ? vmulq_f32(x, x) : x);
+}
+
+float32x4_t with_one_rough_nan(float32x4_t norms) noexcept {
+  const float32x4_t nan = vreinterpretq_f32_u32(vdupq_n_u32(kRoughNan));
+  return vbslq_f32(vceqq_f32(norms, norms), norms, nan);
+}
+
+// The rough norms of eight columns, from floats_at(e) for each row.
+template <Norm norm, class Row>
+void eight_rough_columns(std::size_t size, float* norms, const Row& row_at) noexcept {
+  Floats sums{vdupq_n_f32(0), vdupq_n_f32(0)};
+  for (std::size_t e = 0; e < size; ++e) {
+    const Floats row = row_at(e);
+    sums = {with_rough_term<norm>(sums.low, row.low), with_rough_term<norm>(sums.high, row.high)};
+  }
+  vst1q_f32(norms, with_one_rough_nan(sums.low));
+  vst1q_f32(norms + 4, with_one_rough_nan(sums.high));
+}
+
+template <Dtype dtype, Norm norm>
+void rough_norms_by(const Bits<dtype>* weights, std::size_t stride, std::size_t size,
+                    std::size_t columns, float* norms) noexcept {
+  std::size_t c = 0;
+  for (; c + 8 <= columns; c += 8) {
+    eight_rough_columns<norm>(
+        size, norms + c, [&](std::size_t e) { return floats_at<dtype>(weights + e * stride + c); });
+  }
+  if (c == columns) return;
+  float last[8];
+  eight_rough_columns<norm>(size, last, [&](std::size_t e) {
+    Bits<dtype> padded[8] = {};
+    std::memcpy(padded, weights + e * stride + c, (columns - c) * sizeof padded[0]);
+    return floats_at<dtype>(padded);
+  });
+  std::memcpy(norms + c, last, (columns - c) * sizeof norms[0]);
+}
+
 template <Dtype dtype>
 void tile_norms_of(const void* weights, std::size_t tiles, std::size_t size, Norm norm,
                    double* norms) noexcept {
@@ -220,9 +279,24 @@ void column_norms_of(const void* weights, std::size_t stride, std::size_t size, 
   }
 }
 
+template <Dtype dtype>
+void rough_norms_of(const void* weights, std::size_t stride, std::size_t size, std::size_t columns,
+                    Norm norm, const void*, float* norms) noexcept {
+  const auto* bits = static_cast<const Bits<dtype>*>(weights);
+  switch (norm) {
+    case Norm::l1:
+      return rough_norms_by<dtype, Norm::l1>(bits, stride, size, columns, norms);
+    case Norm::l2:
+      return rough_norms_by<dtype, Norm::l2>(bits, stride, size, columns, norms);
+    case Norm::max:
+      return rough_norms_by<dtype, Norm::max>(bits, stride, size, columns, norms);
+  }
+}
+
 }  // namespace
 
 const PerDtype<TileNorms> tile_norms = PRUNEPACK_PER_VALUE(tile_norms_of);
 const PerDtype<ColumnNorms> column_norms = PRUNEPACK_PER_VALUE(column_norms_of);
+const PerDtype<RoughNorms> rough_norms = PRUNEPACK_PER_VALUE(rough_norms_of);
 
 }  // namespace prunepack::neon

@@ -86,13 +86,29 @@ void compress_8(const std::uint64_t* in, unsigned bits, std::uint64_t* out) noex
   store(out + popcount(bits % 16), _mm256_permutevar8x32_epi32(load(in + 4), high));
 }
 
-// Expands to 8 elements, of which there must be as many in `in`, used or not.
-void expand_8(const std::uint8_t* in, unsigned bits, std::uint8_t* out) noexcept {
-  store_8_bytes(out, _mm_shuffle_epi8(load_8_bytes(in), load_16_bytes(kExpand.of_8bit[bits])));
+// Where expanded elements go: to the caches, or past them to whole lines.
+template <bool streams>
+void put_32_bytes(void* to, __m256i bytes) noexcept {
+  if constexpr (streams) {
+    _mm256_stream_si256(static_cast<__m256i*>(to), bytes);
+  } else {
+    store(to, bytes);
+  }
 }
 
-void expand_8(const std::uint16_t* in, unsigned bits, std::uint16_t* out) noexcept {
-  store_16_bytes(out, _mm_shuffle_epi8(load_16_bytes(in), load_16_bytes(kExpand.of_16bit[bits])));
+template <bool streams>
+void put_16_bytes(void* to, __m128i bytes) noexcept {
+  if constexpr (streams) {
+    _mm_stream_si128(static_cast<__m128i*>(to), bytes);
+  } else {
+    store_16_bytes(to, bytes);
+  }
+}
+
+// Two times 8 bytes.
+__m128i load_halves(const void* low, const void* high) noexcept {
+  return _mm_castpd_si128(
+      _mm_loadh_pd(_mm_load_sd(static_cast<const double*>(low)), static_cast<const double*>(high)));
 }
 
 // A shuffle of words knows no kNone; widened with its sign, it tells the blend.
@@ -103,13 +119,50 @@ __m256i expand_words(const void* in, const std::uint8_t* shuffle) noexcept {
                                               _mm256_castsi256_ps(index)));
 }
 
-void expand_8(const std::uint32_t* in, unsigned bits, std::uint32_t* out) noexcept {
-  store(out, expand_words(in, kExpand.of_8bit[bits]));
+// Expands to 16 elements, of which there must be as many in `in`, used or not. Returns how many of
+// them are used.
+template <bool streams>
+PRUNEPACK_INLINE std::size_t expand_16(const std::uint8_t* in, const std::uint8_t* mask,
+                                       std::uint8_t* out) noexcept {
+  const std::size_t first = popcount(mask[0]);
+  // The second half of the shuffle counts from the second half of what was loaded.
+  const __m128i shuffle =
+      _mm_or_si128(load_halves(kExpand.of_8bit[mask[0]], kExpand.of_8bit[mask[1]]),
+                   _mm_set_epi64x(0x0808080808080808, 0));
+  put_16_bytes<streams>(out, _mm_shuffle_epi8(load_halves(in, in + first), shuffle));
+  return first + popcount(mask[1]);
 }
 
-void expand_8(const std::uint64_t* in, unsigned bits, std::uint64_t* out) noexcept {
-  store(out, expand_words(in, kExpand.of_64bit[bits % 16]));
-  store(out + 4, expand_words(in + popcount(bits % 16), kExpand.of_64bit[bits / 16]));
+template <bool streams>
+PRUNEPACK_INLINE std::size_t expand_16(const std::uint16_t* in, const std::uint8_t* mask,
+                                       std::uint16_t* out) noexcept {
+  const std::size_t first = popcount(mask[0]);
+  const __m128i low = load_16_bytes(kExpand.of_16bit[mask[0]]);
+  const __m128i high = load_16_bytes(kExpand.of_16bit[mask[1]]);
+  put_16_bytes<streams>(out, _mm_shuffle_epi8(load_16_bytes(in), low));
+  put_16_bytes<streams>(out + 8, _mm_shuffle_epi8(load_16_bytes(in + first), high));
+  return first + popcount(mask[1]);
+}
+
+template <bool streams>
+PRUNEPACK_INLINE std::size_t expand_16(const std::uint32_t* in, const std::uint8_t* mask,
+                                       std::uint32_t* out) noexcept {
+  const std::size_t first = popcount(mask[0]);
+  put_32_bytes<streams>(out, expand_words(in, kExpand.of_8bit[mask[0]]));
+  put_32_bytes<streams>(out + 8, expand_words(in + first, kExpand.of_8bit[mask[1]]));
+  return first + popcount(mask[1]);
+}
+
+template <bool streams>
+PRUNEPACK_INLINE std::size_t expand_16(const std::uint64_t* in, const std::uint8_t* mask,
+                                       std::uint64_t* out) noexcept {
+  std::size_t used = 0;
+  for (std::size_t quarter = 0; quarter < 4; ++quarter) {
+    const unsigned bits = mask[quarter / 2] >> quarter % 2 * 4 & 15u;
+    put_32_bytes<streams>(out + 4 * quarter, expand_words(in + used, kExpand.of_64bit[bits]));
+    used += popcount(bits);
+  }
+  return used;
 }
 
 // The 64 bits of a mask that begin at element i, or as many as there are.
@@ -146,20 +199,16 @@ void compress_of(const void* weights, const std::uint8_t* mask, std::size_t coun
   }
 }
 
-template <class Bits>
-void expand_of(const std::uint8_t* mask, const void* values, std::size_t kept, std::size_t count,
+template <class Bits, bool streams>
+void expand_by(const std::uint8_t* mask, const void* values, std::size_t kept, std::size_t count,
                void* weights) noexcept {
   const auto* in = static_cast<const Bits*>(values);
   auto* out = static_cast<Bits*>(weights);
   const Bits* end = in + kept;
   std::size_t i = 0;
   for (; i + kRun <= count && static_cast<std::size_t>(end - in) >= kRun; i += kRun) {
-    const std::uint8_t* bytes = mask + i / 8;
-    for (std::size_t run = 0; run < kRun; run += 8) {
-      const unsigned bits = bytes[run / 8];
-      expand_8(in, bits, out + i + run);
-      in += popcount(bits);
-    }
+    in += expand_16<streams>(in, mask + i / 8, out + i);
+    in += expand_16<streams>(in, mask + i / 8 + 2, out + i + 16);
   }
   // Near the end of the values, one by one.
   if (i < count) std::memset(out + i, 0, (count - i) * sizeof(Bits));
@@ -168,6 +217,19 @@ void expand_of(const std::uint8_t* mask, const void* values, std::size_t kept, s
       out[i + static_cast<std::size_t>(_tzcnt_u64(word))] = *in++;
     }
   }
+}
+
+template <class Bits>
+void expand_of(const std::uint8_t* mask, const void* values, std::size_t kept, std::size_t count,
+               void* weights) noexcept {
+  expand_by<Bits, false>(mask, values, kept, count, weights);
+}
+
+template <class Bits>
+void expand_stream_of(const std::uint8_t* mask, const void* values, std::size_t kept,
+                      std::size_t count, void* weights) noexcept {
+  expand_by<Bits, true>(mask, values, kept, count, weights);
+  _mm_sfence();  // streamed stores are not ordered with what tells others that they are done
 }
 
 // All ones in the lanes whose bit is 1. `bits` are those of the register, repeated in every lane.
@@ -216,6 +278,7 @@ void apply_mask_of(const void* weights, const std::uint8_t* mask, std::size_t co
 
 const PerDtype<Compress> compress = PRUNEPACK_PER_WIDTH(compress_of);
 const PerDtype<Expand> expand = PRUNEPACK_PER_WIDTH(expand_of);
+const PerDtype<ExpandStream> expand_stream = PRUNEPACK_PER_WIDTH(expand_stream_of);
 const PerDtype<ApplyMask> apply_mask = PRUNEPACK_PER_WIDTH(apply_mask_of);
 
 std::size_t count_bits(const std::uint8_t* mask, std::size_t bytes) noexcept {

@@ -1,5 +1,6 @@
 // above_mask and bracket_mask, AVX2: a word of 32 elements a step.
 #include "avx2.h"
+#include "hits.h"
 #include "tables.h"
 
 namespace prunepack::avx2 {
@@ -36,6 +37,27 @@ PRUNEPACK_INLINE Words bracket_words(const typename E::Bits* bits, __m256i low,
   return {signs(above), ~signs(outside)};
 }
 
+// The mask of the non-zeros of bytes, which is what packing asks for: zero compares without a key
+// being made, and 64 elements fill a word.
+template <class E>
+std::size_t nonzero_bytes_mask(const std::uint8_t* bytes, std::size_t words,
+                               std::uint8_t* mask) noexcept {
+  std::size_t above = 0;
+  for (std::size_t w = 0; w < words; ++w) {
+    std::uint64_t zeros = 0;
+    for (std::size_t half = 0; half < 2; ++half) {
+      __m256i lanes = load(bytes + 64 * w + 32 * half);
+      if constexpr (E::kMaxKey == 0x7f) lanes = _mm256_add_epi8(lanes, lanes);  // without the sign
+      const int equal = _mm256_movemask_epi8(_mm256_cmpeq_epi8(lanes, _mm256_setzero_si256()));
+      zeros |= std::uint64_t{static_cast<std::uint32_t>(equal)} << (32 * half);
+    }
+    const std::uint64_t word = ~zeros;
+    std::memcpy(mask + 8 * w, &word, sizeof word);
+    above += popcount(word);
+  }
+  return above;
+}
+
 template <class E>
 std::size_t above_mask_of(const void* weights, std::size_t count, std::uint64_t key,
                           std::uint8_t* mask) noexcept {
@@ -47,6 +69,12 @@ std::size_t above_mask_of(const void* weights, std::size_t count, std::uint64_t 
   }
   const __m256i keys = O::L::all(O::of(key));
   std::size_t above = 0, i = 0;
+  if constexpr (sizeof(typename E::Bits) == 1) {
+    if (key == 0) {
+      above = nonzero_bytes_mask<E>(bits, count / 64, mask);
+      i = count / 64 * 64;
+    }
+  }
   for (; i + kStep <= count; i += kStep) {
     const std::uint32_t word = above_word<E>(bits + i, keys);
     std::memcpy(mask + i / 8, &word, sizeof word);
@@ -100,15 +128,21 @@ Above bracket_mask_of(const void* weights, std::size_t count, std::uint64_t low,
 
   const __m256i lows = O::L::all(O::of(low)), highs = O::L::all(O::of(high));
   Lists<E> lists{static_cast<Bits*>(keys), positions};
+  Hits hits;
   std::size_t above = 0, i = 0;
-  for (; i + 2 * kStep <= count; i += 2 * kStep) {
-    const Words one = bracket_words<E>(bits + i, lows, highs);
-    const Words two = bracket_words<E>(bits + i + kStep, lows, highs);
-    const std::uint64_t above_bits = one.above | std::uint64_t{two.above} << 32;
-    const std::uint64_t inside = one.inside | std::uint64_t{two.inside} << 32;
-    std::memcpy(mask + i / 8, &above_bits, sizeof above_bits);
-    above += popcount(above_bits);
-    lists.append(bits + i, inside, static_cast<std::uint32_t>(i));
+  while (i + 64 <= count) {
+    const std::size_t end = i + 64 * Hits::kWords < count ? i + 64 * Hits::kWords : count / 64 * 64;
+    for (; i < end; i += 64) {
+      const Words one = bracket_words<E>(bits + i, lows, highs);
+      const Words two = bracket_words<E>(bits + i + kStep, lows, highs);
+      const std::uint64_t above_bits = one.above | std::uint64_t{two.above} << 32;
+      std::memcpy(mask + i / 8, &above_bits, sizeof above_bits);
+      above += popcount(above_bits);
+      hits.add(i, one.inside | std::uint64_t{two.inside} << 32);
+    }
+    hits.visit([&](std::size_t first, std::uint64_t inside) {
+      lists.append(bits + first, inside, static_cast<std::uint32_t>(first));
+    });
   }
   for (; i < count; ++i) {
     const Bits key = E::key(bits[i]);

@@ -1,5 +1,6 @@
 // above_mask and bracket_mask, AVX-512: a word of 64 elements a step.
 #include "avx512.h"
+#include "hits.h"
 #include "tables.h"
 
 namespace prunepack::avx512 {
@@ -67,27 +68,6 @@ class Lists {
   std::uint16_t* positions_;
   std::size_t count_ = 0;
   __m512i first_half_, second_half_;  // the positions of a run that begins at 0
-};
-
-// Words that are not zero, with where they are. Nobody can predict which these are, so a branch
-// would cost more than to collect them first.
-class Hits {
- public:
-  static constexpr std::size_t kWords = 64;
-  void add(std::size_t first, std::uint64_t word) noexcept {
-    words_[count_] = word;
-    firsts_[count_] = first;
-    count_ += word != 0;
-  }
-  template <class Visit>
-  void visit(const Visit& visit) noexcept {
-    for (std::size_t i = 0; i < count_; ++i) visit(firsts_[i], words_[i]);
-    count_ = 0;
-  }
-
- private:
-  std::uint64_t words_[kWords];
-  std::size_t firsts_[kWords], count_ = 0;
 };
 
 template <class E>

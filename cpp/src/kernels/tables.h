@@ -15,6 +15,7 @@
   extern const PerDtype<KeyHistogram> key_histogram;                            \
   extern const PerDtype<TileNorms> tile_norms;                                  \
   extern const PerDtype<ColumnNorms> column_norms;                              \
+  extern const PerDtype<RoughNorms> rough_norms;                                \
   extern const PerDtype<Compress> compress;                                     \
   extern const PerDtype<Expand> expand;                                         \
   extern const PerDtype<ExpandStream> expand_stream;                            \

@@ -12,8 +12,9 @@ namespace prunepack {
 namespace {
 
 inline constexpr std::uint64_t kInfinity = 0x7ff0000000000000, kNan = 0x7ff8000000000000;
+inline constexpr std::uint32_t kRoughNan = 0x7fc00000;  // of a norm in float32
 
-double from_bits(std::uint64_t bits) noexcept {
+inline double from_bits(std::uint64_t bits) noexcept {
   double value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
