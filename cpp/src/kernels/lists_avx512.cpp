@@ -1,0 +1,89 @@
+// Lists, AVX-512: 64 bits of the mask compress the numbers of their columns.
+#include "avx512.h"
+#include "list_products.h"
+#include "list_rows.h"
+#include "tables.h"
+
+namespace prunepack::avx512 {
+namespace {
+
+struct Lanes16 {
+  using Register = __m512;
+  static constexpr std::size_t kCount = 16;
+  static __m512 of(float x) noexcept { return _mm512_set1_ps(x); }
+  static __m512 load(const float* from) noexcept { return _mm512_loadu_ps(from); }
+  static void store(float* to, __m512 lanes) noexcept { _mm512_storeu_ps(to, lanes); }
+  static __m512 add(__m512 a, __m512 b) noexcept { return _mm512_add_ps(a, b); }
+  static __m512 multiply_add(__m512 a, __m512 b, __m512 c) noexcept {
+    return _mm512_fmadd_ps(a, b, c);
+  }
+};
+
+struct Lanes8 {
+  using Register = __m256;
+  static constexpr std::size_t kCount = 8;
+  static __m256 of(float x) noexcept { return _mm256_set1_ps(x); }
+  static __m256 load(const float* from) noexcept { return _mm256_loadu_ps(from); }
+  static void store(float* to, __m256 lanes) noexcept { _mm256_storeu_ps(to, lanes); }
+  static __m256 add(__m256 a, __m256 b) noexcept { return _mm256_add_ps(a, b); }
+  static __m256 multiply_add(__m256 a, __m256 b, __m256 c) noexcept {
+    return _mm256_fmadd_ps(a, b, c);
+  }
+};
+
+void product(const List& list, const float* x, std::size_t batch, float* sums) noexcept {
+  if (batch == 8) return list_product_with<Lanes8, 8, 8>(list, x, sums);
+  if (batch == 16) return list_product_with<Lanes16, 16, 8>(list, x, sums);
+  list_product_with<Lanes16, 32, 8>(list, x, sums);
+}
+
+// The numbers 0 to 63.
+inline __m512i counted() noexcept {
+  alignas(64) static constexpr auto kNumbers = [] {
+    struct {
+      std::uint8_t of[64];
+    } numbers{};
+    for (std::uint8_t i = 0; i < 64; ++i) numbers.of[i] = i;
+    return numbers;
+  }();
+  return _mm512_load_si512(&kNumbers);
+}
+
+inline void store_columns(std::uint16_t* to, __m256i in_word, std::size_t first) noexcept {
+  _mm512_storeu_si512(to, _mm512_add_epi16(_mm512_cvtepu8_epi16(in_word),
+                                           _mm512_set1_epi16(static_cast<short>(first))));
+}
+
+std::size_t columns_of(const std::uint8_t* mask, std::size_t bytes,
+                       std::uint16_t* columns) noexcept {
+  std::uint16_t* next = columns;
+  const auto add = [&next](std::uint64_t word, std::size_t first) noexcept {
+    const __m512i in_word =
+        _mm512_mask_compress_epi8(fresh_zero(), _cvtu64_mask64(word), counted());
+    const std::size_t count = popcount(word);
+    store_columns(next, _mm512_castsi512_si256(in_word), first);
+    if (count > 32) store_columns(next + 32, _mm512_extracti64x4_epi64(in_word, 1), first);
+    next += count;
+  };
+  std::size_t at = 0;
+  for (; at + 8 <= bytes; at += 8) add(load_word(mask + at), 8 * at);
+  if (at < bytes) add(load_word(mask + at, 8 * (bytes - at)), 8 * at);
+  return static_cast<std::size_t>(next - columns);
+}
+
+void widen_float16(const void* values, std::size_t count, float* out) noexcept {
+  const auto* from = static_cast<const std::uint16_t*>(values);
+  for (std::size_t i = 0; i < count; i += 16) {
+    const std::size_t left = count - i;
+    const auto lanes = first_lanes<std::uint32_t>(left < 16 ? left : 16);
+    const __m256i halves = _mm256_maskz_loadu_epi16(lanes, from + i);
+    _mm512_mask_storeu_ps(out + i, lanes, _mm512_cvtph_ps(halves));
+  }
+}
+
+}  // namespace
+
+const ListKernels lists = {
+    .columns = columns_of, .product = product, .values = list_values(widen_float16)};
+
+}  // namespace prunepack::avx512
