@@ -18,4 +18,7 @@ void check_tensors(const Kernels& tested, Effort effort, Report& report);
 // Every panel product against sums in float64, and linear() on 2 and 5 threads against one.
 void check_panels(const Kernels& tested, Effort effort, Report& report);
 
+// The kernels of lists.h.
+void check_lists(const Kernels& tested, Report& report);
+
 }  // namespace prunepack::check

@@ -65,6 +65,7 @@ int run(int argc, char** argv) {
     check_kernels(*table, options.effort, report);
     check_tensors(*table, options.effort, report);
     check_panels(*table, options.effort, report);
+    check_lists(*table, report);
   }
   std::printf("%zu passed, %zu failed\n", report.passed(), report.failed());
   return report.failed() > 0;
