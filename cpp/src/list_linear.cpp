@@ -73,24 +73,23 @@ class Lists {
   Lists(const Kernels& kernels, const Prepared& matrix, std::size_t begin, std::size_t end)
       : kernels_(*kernels.lists),
         matrix_(matrix),
-        stripes_((matrix.columns + kListColumns - 1) / kListColumns),
-        lists_((end - begin) * stripes_) {
-    const std::size_t kept = matrix.row_offsets[end] - matrix.row_offsets[begin];
-    columns_ = Scratch<std::uint16_t>(kept + kListColumns + kListSlack);
+        stripes_((matrix.columns + kListColumns - 1) / kListColumns) {
+    const std::size_t first = matrix.row_offsets[begin];
+    const std::size_t kept = matrix.row_offsets[end] - first;
     const ListValues widen = kernels_.values[matrix.dtype];
-    if (widen != nullptr) widened_ = Scratch<float>(kept);
-    std::uint16_t* columns = columns_.get();
+    float* const widened = take_memory((end - begin) * stripes_, widen == nullptr ? 0 : kept, kept);
+    auto* columns = reinterpret_cast<std::uint16_t*>(widened + (widen == nullptr ? 0 : kept));
     for (std::size_t row = begin; row < end; ++row) {
-      const std::size_t before = matrix.row_offsets[row] - matrix.row_offsets[begin];
-      const std::size_t count = matrix.row_offsets[row + 1] - matrix.row_offsets[row];
-      const auto* packed = static_cast<const std::uint8_t*>(matrix.packed.values) +
-                           matrix.row_offsets[row] * width(matrix.dtype);
+      const std::size_t before = matrix.row_offsets[row];
+      const std::size_t count = matrix.row_offsets[row + 1] - before;
+      const auto* packed =
+          static_cast<const std::uint8_t*>(matrix.packed.values) + before * width(matrix.dtype);
       const auto* values = reinterpret_cast<const float*>(packed);
       if (widen != nullptr) {
-        widen(packed, count, widened_.get() + before);
-        values = widened_.get() + before;
+        widen(packed, count, widened + (before - first));
+        values = widened + (before - first);
       }
-      columns += put_row(row, values, count, columns, lists_.get() + (row - begin) * stripes_);
+      columns += put_row(row, values, count, columns, lists_ + (row - begin) * stripes_);
     }
   }
 
@@ -115,12 +114,20 @@ class Lists {
     return done;
   }
 
+  // One block for the lists, the widened values, where this returns, and the columns.
+  float* take_memory(std::size_t lists, std::size_t widened, std::size_t kept) {
+    const std::size_t columns = kept + kListColumns + kListSlack;
+    memory_ = Scratch<std::uint8_t>(lists * sizeof(List) + widened * sizeof(float) +
+                                    columns * sizeof(std::uint16_t));
+    lists_ = reinterpret_cast<List*>(memory_.get());
+    return reinterpret_cast<float*>(lists_ + lists);
+  }
+
   const ListKernels& kernels_;
   const Prepared& matrix_;
   std::size_t stripes_;
-  Scratch<List> lists_;
-  Scratch<std::uint16_t> columns_;
-  Scratch<float> widened_;
+  Scratch<std::uint8_t> memory_;
+  List* lists_ = nullptr;
 };
 
 // Scales, biases and stores the sums of some rows of the matrix and one batch.

@@ -93,7 +93,7 @@ def linear(
     >>> pp.linear(x, pp.pack(w), np.array([0.5, 0], np.float32))
     array([[  20.5, 3001. ]], dtype=float32)
     """
-    if not isinstance(packed, (PackedTensor, PreparedMatrix)):  # noqa: UP038  # half the time
+    if not isinstance(packed, (PackedTensor, PreparedMatrix)):  # half the time of a union
         msg = f"packed must be a PackedTensor or PreparedMatrix, got {type(packed).__name__}"
         raise TypeError(msg)
     threads = resolve_threads(num_threads)

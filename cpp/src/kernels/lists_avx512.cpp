@@ -1,7 +1,7 @@
 // Lists, AVX-512: 64 bits of the mask compress the numbers of their columns.
-#include "avx512.h"
 #include "list_products.h"
 #include "list_rows.h"
+#include "panels_avx512.h"
 #include "tables.h"
 
 namespace prunepack::avx512 {
@@ -32,9 +32,9 @@ struct Lanes8 {
 };
 
 void product(const List& list, const float* x, std::size_t batch, float* sums) noexcept {
-  if (batch == 8) return list_product_with<Lanes8, 8, 8>(list, x, sums);
-  if (batch == 16) return list_product_with<Lanes16, 16, 8>(list, x, sums);
-  list_product_with<Lanes16, 32, 8>(list, x, sums);
+  if (batch == 8) return list_product_with<Lanes8, 8, 4>(list, x, sums);
+  if (batch == 16) return list_product_with<Lanes16, 16, 4>(list, x, sums);
+  list_product_with<Lanes16, 32, 4>(list, x, sums);
 }
 
 // The numbers 0 to 63.
@@ -49,26 +49,45 @@ inline __m512i counted() noexcept {
   return _mm512_load_si512(&kNumbers);
 }
 
-inline void store_columns(std::uint16_t* to, __m256i in_word, std::size_t first) noexcept {
-  _mm512_storeu_si512(to, _mm512_add_epi16(_mm512_cvtepu8_epi16(in_word),
-                                           _mm512_set1_epi16(static_cast<short>(first))));
-}
+// Writes the columns of the bits set in one word.
+class Columns {
+ public:
+  explicit Columns(std::uint16_t* out) noexcept : next_(out) {}
 
-std::size_t columns_of(const std::uint8_t* mask, std::size_t bytes,
-                       std::uint16_t* columns) noexcept {
-  std::uint16_t* next = columns;
-  const auto add = [&next](std::uint64_t word, std::size_t first) noexcept {
-    const __m512i in_word =
-        _mm512_mask_compress_epi8(fresh_zero(), _cvtu64_mask64(word), counted());
-    const std::size_t count = popcount(word);
-    store_columns(next, _mm512_castsi512_si256(in_word), first);
-    if (count > 32) store_columns(next + 32, _mm512_extracti64x4_epi64(in_word, 1), first);
-    next += count;
-  };
+  void add(__mmask64 bits, std::size_t count) noexcept {
+    const __m512i in_word = _mm512_mask_compress_epi8(fresh_zero(), bits, counted());
+    const __m256i low = _mm512_castsi512_si256(in_word);
+    const __m256i first_16 = _mm256_cvtepu8_epi16(_mm256_castsi256_si128(low));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(next_),
+                        _mm256_add_epi16(first_16, _mm512_castsi512_si256(before_)));
+    if (count > 16) {
+      _mm512_storeu_si512(next_, _mm512_add_epi16(_mm512_cvtepu8_epi16(low), before_));
+    }
+    if (count > 32) {
+      const __m256i high = _mm512_extracti64x4_epi64(in_word, 1);
+      _mm512_storeu_si512(next_ + 32, _mm512_add_epi16(_mm512_cvtepu8_epi16(high), before_));
+    }
+    next_ += count;
+    before_ = _mm512_add_epi16(before_, _mm512_set1_epi16(64));
+  }
+  const std::uint16_t* end() const noexcept { return next_; }
+
+ private:
+  std::uint16_t* next_;
+  __m512i before_ = _mm512_setzero_si512();  // the first column of the word
+};
+
+std::size_t columns_of(const std::uint8_t* mask, std::size_t bytes, std::uint16_t* out) noexcept {
+  Columns columns(out);
   std::size_t at = 0;
-  for (; at + 8 <= bytes; at += 8) add(load_word(mask + at), 8 * at);
-  if (at < bytes) add(load_word(mask + at, 8 * (bytes - at)), 8 * at);
-  return static_cast<std::size_t>(next - columns);
+  for (; at + 8 <= bytes; at += 8) {
+    columns.add(mask_at<__mmask64>(mask + at), popcount(load_word(mask + at)));
+  }
+  if (at < bytes) {
+    const std::uint64_t word = load_word(mask + at, 8 * (bytes - at));
+    columns.add(_cvtu64_mask64(word), popcount(word));
+  }
+  return static_cast<std::size_t>(columns.end() - out);
 }
 
 void widen_float16(const void* values, std::size_t count, float* out) noexcept {
