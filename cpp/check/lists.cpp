@@ -99,7 +99,7 @@ void check_product(const ListKernels& tested, Report& report) {
     memory.seal();
     for (std::size_t count = 0; count <= columns; count += count < 40 ? 1 : 37) {
       // The list touches a forbidden page, too.
-      Guarded places(count * sizeof(std::uint16_t)), values(count * sizeof(float));
+      Guarded places(columns * sizeof(std::uint16_t)), values(columns * sizeof(float));
       auto* const at = places.end() - count * sizeof(std::uint16_t);
       auto* const of = values.end() - count * sizeof(float);
       normal.fill(random, Dtype::float32, of, count);
