@@ -231,7 +231,8 @@ class PackedTensor:
         PreparedMatrix
             Without `layout` always the same one for the same `activations`: the tensor keeps it
             for `linear` and ``@``, the first of which makes it. It takes memory of its own, which
-            `nbytes` of the tensor does not count.
+            `nbytes` of the tensor does not count, and keeps the mask and the values, from which
+            products with many rows are computed.
 
         Raises
         ------
