@@ -150,13 +150,14 @@ void finish(const Prepared& matrix, const LinearArguments& arguments, const Colu
   }
 }
 
-// How many rows make a piece of work: lists that stay in the L1 cache for one batch, in the L2
-// cache for several, and enough pieces to keep the threads equally busy.
+// How many rows make a piece of work: lists that stay in the L1 cache for one batch, in a share of
+// the L3 cache for several, because all of x passes by for every piece; and enough pieces to keep
+// the threads equally busy.
 std::size_t rows_of_piece(const Prepared& matrix, std::size_t batch, unsigned threads) {
-  constexpr std::size_t in_l1 = 64 * 1024, in_l2 = 512 * 1024;
+  constexpr std::size_t in_l1 = 64 * 1024, in_l3 = 4 * 1024 * 1024;
   constexpr std::size_t element_bytes = sizeof(std::uint16_t) + sizeof(float);
   const std::size_t bytes = matrix.row_offsets.back() * element_bytes;
-  const std::size_t cached = bytes / (batch > kMostListBatch ? in_l2 : in_l1);
+  const std::size_t cached = bytes / (batch > kMostListBatch ? in_l3 : in_l1);
   const std::size_t pieces = std::max<std::size_t>(cached, threads > 1 ? 4 * threads : 1);
   return std::max<std::size_t>(matrix.rows / pieces, 8);
 }
