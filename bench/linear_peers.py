@@ -37,6 +37,7 @@ from report import print_table
 
 SHAPES = ((512, 512), (2048, 2048), (4096, 4096), (4096, 11008), (11008, 4096))
 BATCHES = (1, 4, 16, 64, 256)
+PATTERNS = {**DEFAULT_PATTERNS, "95%": pp.Unstructured(0.95)}
 OURS, SCIPY_CSR, TORCH_CSR = "packed", "SciPy CSR", "torch CSR"
 COLUMNS = (
     "zeros",
@@ -84,9 +85,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--shapes", type=matrix_shape, nargs="+", default=SHAPES)
     parser.add_argument("--dtype", choices=tuple(DTYPES), default="float32")
     parser.add_argument("--batch", type=int, nargs="+", default=BATCHES)
-    parser.add_argument(
-        "--patterns", nargs="+", choices=tuple(DEFAULT_PATTERNS), default=tuple(DEFAULT_PATTERNS)
-    )
+    parser.add_argument("--patterns", nargs="+", choices=tuple(PATTERNS), default=tuple(PATTERNS))
     parser.add_argument("--threads", type=int, default=1, help="of every library but SciPy")
     parser.add_argument("--seconds", type=float, default=0.3, help="for each contest")
     parser.add_argument("--markdown", action="store_true", help="print a markdown table")
@@ -104,7 +103,7 @@ class _Contest:
 
     def __init__(self, w: Any, pattern: str, dense: dict[str, Layer], threads: int) -> None:
         self._threads, self._pattern = threads, pattern
-        mask = pp.prune_mask(w, DEFAULT_PATTERNS[pattern], num_threads=threads)
+        mask = pp.prune_mask(w, PATTERNS[pattern], num_threads=threads)
         self._packed = pp.pack(w, mask, num_threads=threads)
         self._matrix = self._packed.prepare(activations=rounding(w.dtype), num_threads=threads)
         self._pruned = self._packed.to_dense(num_threads=threads)

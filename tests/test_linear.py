@@ -343,3 +343,27 @@ def test_a_forked_child_computes() -> None:
         y = pp.linear(x, packed, num_threads=2)
         os._exit(0 if (y == 1000).all() else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_prepared_matrix_keeps_what_many_rows_are_computed_from() -> None:
+    w = np.where(np.random.default_rng(0).random((40, 70)) < 0.1, np.float32(1.5), 0)
+    w = w.astype(np.float32)
+    matrix = pp.pack(w).prepare("index")
+    gc.collect()
+    np.full(len(w) * w.nbytes, 0xFF, np.uint8)  # over the memory, if it was let go
+    x = np.ones((40, 70), np.float32)
+    assert np.array_equal(pp.linear(x, matrix), x @ w.T)
+
+
+def test_a_mask_that_is_written_to_afterwards_spoils_its_row_only() -> None:
+    w = np.zeros((40, 70), np.float32)
+    w[:, ::10] = 1.5
+    packed = pp.pack(w)
+    mask, values = packed.mask.copy(), packed.values.copy()
+    matrix = pp.PackedTensor(w.shape, w.dtype, mask, values).prepare("index")
+    mask[7] = 0xFF
+    mask[8] = 0
+    x = np.ones((40, 70), np.float32)
+    y = pp.linear(x, matrix)
+    others = [row for row in range(40) if row not in (7, 8)]
+    assert np.array_equal(y[:, others], (x @ w.T)[:, others])

@@ -111,6 +111,21 @@ def test_batches_that_are_worth_expanding(
         assert_product(Operations(isa, 2), rows_of_x(batch, shape[1]), w, layout, activations)
 
 
+@pytest.mark.parametrize("layout", [*LAYOUTS, None])
+@pytest.mark.parametrize("pattern", ["90 %", "3:4", "all"])
+def test_batches_that_are_worth_lists(
+    isa: str, product: tuple[np.dtype[Any], str], layout: str | None, pattern: str
+) -> None:
+    dtype, activations = product
+    shapes_and_batches = (
+        *(((19, 130), batch) for batch in (9, 16, 17, 32, 33, 41, 65)),
+        *(((3, columns), 40) for columns in (1, 8, 4095, 4097, 8200)),
+    )
+    for shape, batch in shapes_and_batches:
+        w = sparse_matrix(pattern, dtype, shape)
+        assert_product(Operations(isa, 2), rows_of_x(batch, shape[1]), w, layout, activations)
+
+
 @pytest.mark.parametrize("kept", range(17))
 def test_every_number_kept_of_a_group(
     isa: str, product: tuple[np.dtype[Any], str], kept: int
@@ -205,16 +220,17 @@ def test_the_same_bits_on_any_number_of_threads(
     isa: str, product: tuple[np.dtype[Any], str], layout: str
 ) -> None:
     dtype, activations = product
-    w = np.array(sparse_matrix("50 %", dtype, LARGE))
-    w[100:300] = 0  # so that equal rows are not equal work
-    x = rows_of_x(3, LARGE[1])
-    alone = Operations(isa)
-    y = alone.linear(x, alone.prepare(w, layout), LARGE[0], activations=activations)
-    assert_within(y, *reference.linear(x, w, activations=activations))
-    for threads in (2, 3, 5):
-        on = Operations(isa, threads)
-        again = on.linear(x, on.prepare(w, layout), LARGE[0], activations=activations)
-        assert same_bits(again, y), threads
+    for pattern, batch in (("50 %", 3), ("90 %", 20)):
+        w = np.array(sparse_matrix(pattern, dtype, LARGE))
+        w[100:300] = 0  # so that equal rows are not equal work
+        x = rows_of_x(batch, LARGE[1])
+        alone = Operations(isa)
+        y = alone.linear(x, alone.prepare(w, layout), LARGE[0], activations=activations)
+        assert_within(y, *reference.linear(x, w, activations=activations))
+        for threads in (2, 3, 5):
+            on = Operations(isa, threads)
+            again = on.linear(x, on.prepare(w, layout), LARGE[0], activations=activations)
+            assert same_bits(again, y), threads
 
 
 @pytest.mark.parametrize(

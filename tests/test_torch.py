@@ -320,6 +320,18 @@ def test_include_and_exclude() -> None:
         pack_module(Model(), PATTERN, exclude="head")
 
 
+def test_layers_that_checkpoints_leave_dense_stay_so() -> None:
+    def model() -> Any:
+        names = ("body", "lm_head", "embed_projection")
+        return torch.nn.ModuleDict({name: dense_layer() for name in names})
+
+    report = pack_module(model(), PATTERN)
+    notes = {layer.name: layer.note for layer in report.layers}
+    assert notes == {"body": None, "lm_head": "output head", "embed_projection": "embedding"}
+    assert pack_module(model(), PATTERN, include=["lm_head"]).packed == ()
+    assert len(pack_module(model(), PATTERN, defaults=False).packed) == 3
+
+
 def test_what_is_no_model() -> None:
     with pytest.raises(ValueError, match="must hold its linear layers"):
         pack_module(dense_layer())

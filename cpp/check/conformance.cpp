@@ -68,9 +68,12 @@ int run(int argc, char** argv) {
   Report report;
   check_threads(options.tables.front()->isa, report);
   for (const Kernels* table : options.tables) {
-    if (!options.only_threaded) check_kernels(*table, options.effort, report);
+    if (!options.only_threaded) {
+      check_kernels(*table, options.effort, report);
+      check_panels(*table, options.effort, report);
+      check_lists(*table, report);
+    }
     check_tensors(*table, options.effort, report);
-    if (!options.only_threaded) check_panels(*table, options.effort, report);
     check_linear(*table, options.effort, report);
   }
   std::printf("%zu passed, %zu failed\n", report.passed(), report.failed());

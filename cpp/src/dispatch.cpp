@@ -28,7 +28,8 @@ constexpr Kernels kAvx512 = {
     .count_bits = avx512::count_bits,
     .panels = {&avx512::panel_dense, &avx512::panel_bitmask, &avx512::panel_nm4,
                &avx512::panel_nm16, &avx512::panel_blocks, &avx512::panel_index},
-    .dots = {}};
+    .dots = {},
+    .lists = &avx512::lists};
 #endif
 
 #ifdef PRUNEPACK_CPU_HAS_AVX512DOT
@@ -66,7 +67,8 @@ constexpr Kernels kTables[] = {
      .count_bits = avx2::count_bits,
      .panels = {&avx2::panel_dense, &avx2::panel_bitmask, &avx2::panel_nm4, &avx2::panel_nm16,
                 &avx2::panel_blocks, &avx2::panel_index},
-     .dots = {}},
+     .dots = {},
+     .lists = &avx2::lists},
 #endif
 #ifdef PRUNEPACK_CPU_HAS_NEON
     {.isa = Isa::neon,
@@ -84,7 +86,8 @@ constexpr Kernels kTables[] = {
      .count_bits = neon::count_bits,
      .panels = {&neon::panel_dense, &neon::panel_bitmask, &neon::panel_nm4, &neon::panel_nm16,
                 &neon::panel_blocks, &neon::panel_index},
-     .dots = {}},
+     .dots = {},
+     .lists = &neon::lists},
 #endif
     {.isa = Isa::scalar,
      .nm_mask = &scalar::nm_mask,
@@ -101,7 +104,8 @@ constexpr Kernels kTables[] = {
      .count_bits = scalar::count_bits,
      .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
                 &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index},
-     .dots = {}},
+     .dots = {},
+     .lists = &scalar::lists},
 };
 
 bool can_run(const Kernels& table) noexcept {

@@ -134,8 +134,8 @@ LayoutChoice with_needs(Layout layout, const PanelNeeds& all) {
   }
 }
 
-// A slot of the index layout costs as much as four columns of a dense one where many rows of
-// activations are multiplied, and must not make that slower.
+// A slot of the index layout costs as much as four columns of a dense one where several rows of
+// activations are multiplied, and must not make that slower. (Many rows use lists.)
 bool too_many_slots(const PanelNeeds& all, const Prepared& matrix) {
   return 4 * all.index_slots > matrix.panel_count() * matrix.blocks * kBlockColumns;
 }

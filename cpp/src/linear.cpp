@@ -3,12 +3,13 @@
 #include "prunepack/linear.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "chunks.h"
+#include "list_linear.h"
 #include "panel_expansion.h"
+#include "product_form.h"
+#include "rounding.h"
 #include "scratch.h"
 
 namespace prunepack {
@@ -46,44 +47,6 @@ Product product_of(const Kernels& kernels, Layout layout, const Prepared& matrix
     default:
       return Product::float32_float32;
   }
-}
-
-std::uint16_t to_bfloat16(float x) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  if (x != x) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
-  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-float rounded_to_bfloat16(float x) {
-  const std::uint32_t bits = std::uint32_t{to_bfloat16(x)} << 16;
-  float rounded;
-  std::memcpy(&rounded, &bits, sizeof rounded);
-  return rounded;
-}
-
-// The step of a row's int8 activations: its largest magnitude is 127 of them. NaN if that is not
-// finite, which makes the whole row of results NaN.
-float int8_step(const float* x, std::size_t columns) {
-  constexpr std::uint32_t magnitude = 0x7fffffff, infinity = 0x7f800000;
-  std::uint32_t largest = 0;  // magnitudes order as their bits, and NaN is above infinity
-  for (std::size_t c = 0; c < columns; ++c) {
-    std::uint32_t bits;
-    std::memcpy(&bits, x + c, sizeof bits);
-    largest = std::max(largest, bits & magnitude);
-  }
-  if (largest >= infinity) return std::numeric_limits<float>::quiet_NaN();
-  float step;
-  std::memcpy(&step, &largest, sizeof step);
-  return step / 127;
-}
-
-// x in steps, rounded to an integer, to even where there are two: what a float32 has no bits for
-// is rounded away when this number is added. Not a number, or no step, is 0.
-float in_steps(float x, float step) {
-  constexpr float rounds = 0x1.8p23f;
-  const float steps = (x / step + rounds) - rounds;
-  return std::fabs(steps) <= 127 ? steps : 0;
 }
 
 // The activations in the order of panels.h, in batches one after the other.
@@ -128,20 +91,15 @@ class Arranged {
 
   void put_block(const float* x, std::size_t columns, float step, Activations activations,
                  std::uint8_t* out) const {
-    auto* const floats = reinterpret_cast<float*>(out);
-    auto* const halves = reinterpret_cast<std::uint16_t*>(out);
-    if (activations == Activations::float32) {
-      std::memcpy(out, x, columns * sizeof *x);
-    } else if (product_ == Product::bfloat16_bfloat16) {
+    if (product_ == Product::bfloat16_bfloat16) {
+      auto* const halves = reinterpret_cast<std::uint16_t*>(out);
       for (std::size_t c = 0; c < columns; ++c) halves[c] = to_bfloat16(x[c]);
     } else if (product_ == Product::int8_int8) {
       for (std::size_t c = 0; c < columns; ++c) {
         out[c] = static_cast<std::uint8_t>(static_cast<int>(in_steps(x[c], step)) + 128);
       }
-    } else if (activations == Activations::bfloat16) {
-      for (std::size_t c = 0; c < columns; ++c) floats[c] = rounded_to_bfloat16(x[c]);
     } else {
-      for (std::size_t c = 0; c < columns; ++c) floats[c] = in_steps(x[c], step);
+      round_activations(x, columns, activations, step, reinterpret_cast<float*>(out));
     }
   }
 
@@ -277,7 +235,9 @@ std::size_t first_panel(const Prepared& matrix, std::size_t piece, std::size_t p
 void linear(const Kernels& kernels, const Prepared& matrix, const LinearArguments& arguments,
             unsigned threads) {
   if (matrix.panel_count() == 0 || arguments.batch == 0) return;
-  const bool expanded = pays_to_expand(matrix, arguments.batch);
+  const ProductForm form = form_of_product(kernels, matrix, arguments.batch, arguments.activations);
+  if (form == ProductForm::lists) return linear_by_lists(kernels, matrix, arguments, threads);
+  const bool expanded = form == ProductForm::dense;
   const Layout layout = expanded ? Layout::dense : matrix.layout;
   const Product product = product_of(kernels, layout, matrix, arguments.activations);
   const PanelProduct kernel = panel_product(kernels, layout, product);

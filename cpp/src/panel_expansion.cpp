@@ -68,13 +68,6 @@ void expand_index(const Prepared& matrix, std::size_t blocks, const std::uint8_t
 
 }  // namespace
 
-bool pays_to_expand(const Prepared& matrix, std::size_t batch) {
-  constexpr std::size_t kBitmaskRows = 4 * kMostBatch, kIndexRows = 2 * kMostBatch;
-  if (matrix.layout == Layout::bitmask) return batch >= kBitmaskRows;
-  // With float32 the index layout is as fast as the dense one with any batch.
-  return matrix.layout == Layout::index && width(matrix.dtype) < 4 && batch >= kIndexRows;
-}
-
 std::size_t dense_bytes(const Prepared& matrix, std::size_t blocks) {
   return blocks * kBlockElements * width(matrix.dtype);
 }

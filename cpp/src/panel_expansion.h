@@ -9,10 +9,6 @@
 
 namespace prunepack {
 
-// Whether a product with `batch` rows of activations is likely to be faster so: kernels of bitmask
-// and index look for what to multiply anew for every 16 rows.
-bool pays_to_expand(const Prepared& matrix, std::size_t batch);
-
 // The bytes of a dense panel of `blocks` blocks.
 std::size_t dense_bytes(const Prepared& matrix, std::size_t blocks);
 

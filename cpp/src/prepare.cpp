@@ -123,7 +123,9 @@ Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::option
   prepared.breadth = choice.breadth;
   place_panels(survey, prepared);
 
-  const std::vector<std::size_t> offsets = row_offsets(kernels, matrix);
+  prepared.packed = matrix;
+  prepared.row_offsets = row_offsets(kernels, matrix);
+  const std::vector<std::size_t>& offsets = prepared.row_offsets;
   const std::shared_ptr<std::uint8_t> panels = zeroed(prepared.nbytes());
   if (width(matrix.dtype) == 4) {
     write_panels<std::uint32_t>(kernels, matrix, offsets, prepared, panels.get(), threads);

@@ -37,6 +37,8 @@ _DLPACK_DTYPES = {
 
 def as_array(source: ArrayLike, argument: str) -> Array:
     """View `source` as a NumPy array, without a copy."""
+    if type(source) is np.ndarray:
+        return source
     if isinstance(source, np.ma.MaskedArray):
         msg = f"{argument} must not be a masked array; fill it first, with {argument}.filled()"
         raise TypeError(msg)

@@ -231,7 +231,8 @@ class PackedTensor:
         PreparedMatrix
             Without `layout` always the same one for the same `activations`: the tensor keeps it
             for `linear` and ``@``, the first of which makes it. It takes memory of its own, which
-            `nbytes` of the tensor does not count.
+            `nbytes` of the tensor does not count, and keeps the mask and the values, from which
+            products with many rows are computed.
 
         Raises
         ------
@@ -250,15 +251,21 @@ class PackedTensor:
         threads = resolve_threads(num_threads)
         check_matrix(self._shape, self._dtype)
         mode = checked_activations(activations, self._dtype)
-        if layout is None and mode in self._prepared:
-            return self._prepared[mode]
-        made = PreparedMatrix._of_parts(
+        return self._ready(mode, threads) if layout is None else self._panels(layout, mode, threads)
+
+    def _ready(self, mode: _core.Activations, threads: int) -> PreparedMatrix:
+        """Return the matrix in the layout of choice, which is made once."""
+        found = self._prepared.get(mode)
+        if found is not None:
+            return found
+        check_matrix(self._shape, self._dtype)
+        # Two threads may both get here. A lock would be held in the child of a fork for ever.
+        return self._prepared.setdefault(mode, self._panels(None, mode, threads))
+
+    def _panels(self, layout: str | None, mode: _core.Activations, threads: int) -> PreparedMatrix:
+        return PreparedMatrix._of_parts(
             self._shape, self._dtype, self._mask, self._values, layout, mode, threads
         )
-        if layout is not None:
-            return made
-        # Two threads may both get here. A lock would be held in the child of a fork for ever.
-        return self._prepared.setdefault(mode, made)
 
     def __matmul__(self, x: ArrayLike) -> Array:
         """Return the product with a vector, (inputs,), or with the columns of (inputs, batch)."""

@@ -127,7 +127,8 @@ class PreparedMatrix:
         if array.ndim not in (1, 2):
             msg = f"x must be a vector or a matrix for @, got shape {array.shape}; see linear"
             raise ValueError(msg)
-        return multiply(array.T, self).T
+        mode = checked_activations(default_activations(None, array.dtype, self._dtype), self._dtype)
+        return multiply(array.T, self, None, None, mode, None, resolve_threads(None)).T
 
     def _multiply(
         self,
@@ -169,47 +170,42 @@ class PreparedMatrix:
 
 
 def multiply(
-    x: ArrayLike,
+    array: Array,
     matrix: PreparedMatrix,
-    bias: ArrayLike | None = None,
-    *,
-    scales: ArrayLike | None = None,
-    activations: str | None = None,
-    out: ArrayLike | None = None,
-    num_threads: int | None = None,
+    bias: ArrayLike | None,
+    scales: ArrayLike | None,
+    mode: _core.Activations,
+    out: ArrayLike | None,
+    threads: int,
 ) -> Array:
-    """Carry out `linear` with a matrix that is ready."""
-    outputs, inputs = matrix.shape
-    array = _checked_x(x, inputs)
-    chosen = default_activations(activations, array.dtype, matrix.dtype)
-    mode = checked_activations(chosen, matrix.dtype)
-    threads = resolve_threads(num_threads)
+    """Carry out `linear` with a matrix that is ready, and activations that go with it."""
+    outputs, inputs = matrix._shape
+    dtype = array.dtype
+    _check_x(array, inputs)
     shape = (*array.shape[:-1], outputs)
-    target = None if out is None else checked_out(out, shape, array.dtype)
+    target = None if out is None else checked_out(out, shape, dtype)
     checked_scales = None if scales is None else channel_vector(scales, outputs, "scales")
     checked_bias = None if bias is None else channel_vector(bias, outputs, "bias")
     in_place = (
         target is not None
-        and target.dtype == FLOAT32
+        and dtype == FLOAT32
         and lies_as_kernels_need(target)
         and not _shares(target, checked_scales)
         and not _shares(target, checked_bias)
     )
     y = target if target is not None and in_place else np.empty(shape, FLOAT32)
-    batch = array.size // inputs if inputs else math.prod(shape[:-1])
-    matrix._multiply(
-        contiguous(array.astype(FLOAT32, copy=False)).reshape(batch, inputs),
-        y.reshape(batch, outputs),
-        checked_bias,
-        checked_scales,
-        mode,
-        threads,
-    )
+    x = contiguous(array if dtype == FLOAT32 else array.astype(FLOAT32))
+    if len(shape) != 2:
+        batch = array.size // inputs if inputs else math.prod(shape[:-1])
+        x, rows = x.reshape(batch, inputs), y.reshape(batch, outputs)
+    else:
+        rows = y
+    matrix._multiply(x, rows, checked_bias, checked_scales, mode, threads)
     if target is not None:
         if not in_place:
-            target[...] = _rounded(y, array.dtype)
+            target[...] = _rounded(y, dtype)
         return out  # type: ignore[return-value]
-    return _rounded(y, array.dtype)
+    return y if dtype == FLOAT32 else _rounded(y, dtype)
 
 
 def _rounded(y: Array, dtype: np.dtype[Any]) -> Array:
@@ -219,8 +215,7 @@ def _rounded(y: Array, dtype: np.dtype[Any]) -> Array:
         return y.astype(dtype)
 
 
-def _checked_x(x: ArrayLike, inputs: int) -> Array:
-    array = as_array(x, "x")
+def _check_x(array: Array, inputs: int) -> None:
     if array.dtype not in X_DTYPES:
         msg = (
             f"x must be float32, float16 or bfloat16, got {array.dtype}; "
@@ -230,7 +225,6 @@ def _checked_x(x: ArrayLike, inputs: int) -> Array:
     if array.ndim == 0 or array.shape[-1] != inputs:
         msg = f"x must have the {inputs} inputs of the matrix on its last axis, got {array.shape}"
         raise ValueError(msg)
-    return array
 
 
 def default_activations(
@@ -248,6 +242,7 @@ def checked_activations(activations: str | None, dtype: np.dtype[Any]) -> _core.
         raise ValueError(msg)
     mode, weights = ACTIVATIONS[name]
     if dtype not in weights:
+        _check_dtype(dtype)
         msg = f"activations of {name} must go with weights of {name}, got weights of {dtype}"
         raise TypeError(msg)
     return mode
@@ -271,13 +266,17 @@ def _shares(target: Array, other: Array | None) -> bool:
 
 def check_matrix(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Check that weights of this shape and dtype can be computed with."""
+    _check_dtype(dtype)
+    if len(shape) != 2:
+        msg = f"weights to compute with must be 2-D (outputs, inputs), got shape {shape}"
+        raise ValueError(msg)
+
+
+def _check_dtype(dtype: np.dtype[Any]) -> None:
     if dtype not in WEIGHT_DTYPES:
         names = ", ".join(known.name for known in WEIGHT_DTYPES)
         msg = f"weights to compute with must be one of {names}, got {dtype}"
         raise TypeError(msg)
-    if len(shape) != 2:
-        msg = f"weights to compute with must be 2-D (outputs, inputs), got shape {shape}"
-        raise ValueError(msg)
 
 
 def _check_layout(layout: str | None) -> None:

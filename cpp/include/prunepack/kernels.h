@@ -20,6 +20,7 @@
 
 #include "prunepack/dtype.h"
 #include "prunepack/isa.h"
+#include "prunepack/lists.h"
 #include "prunepack/panels.h"
 
 namespace prunepack {
@@ -122,6 +123,7 @@ struct Kernels {
   CountBits count_bits;
   const PanelProducts* panels[kLayouts];  // in the order of Layout
   const PanelProducts* dots[kLayouts];    // the same for what panels does not have; or nullptr
+  const ListKernels* lists;
 };
 
 // The kernel for `product`, or nullptr if this table has nothing better than float32 activations.

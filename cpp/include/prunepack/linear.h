@@ -36,6 +36,8 @@ struct Prepared {
   std::vector<std::size_t> work;     // the bytes of all panels of the rows before a panel's
   std::shared_ptr<const std::uint8_t> panels;
   std::vector<std::int32_t> row_sums;  // of int8 weights
+  PackedMatrix packed;  // what the panels were made of; its memory must stay as long as they do
+  std::vector<std::size_t> row_offsets;  // where the values of its rows begin, and the end
 
   std::size_t panel_count() const { return (rows + kPanelRows - 1) / kPanelRows; }  // of a stripe
   std::size_t stripe_count() const { return stripes.size() - 1; }

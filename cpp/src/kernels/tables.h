@@ -26,6 +26,7 @@
   extern const PanelProducts panel_nm16;                                        \
   extern const PanelProducts panel_blocks;                                      \
   extern const PanelProducts panel_index;                                       \
+  extern const ListKernels lists;                                               \
   std::size_t count_bits(const std::uint8_t* mask, std::size_t bytes) noexcept; \
   }
 PRUNEPACK_DECLARE(scalar)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn.utils.prune import BasePruningMethod
 
+from .._checkpoint._defaults import kind_of_name
 from .._globs import any_match, checked_globs, named_out
 from .._packed import PackedTensor
 from .._prune import prune
@@ -28,6 +29,7 @@ def pack_module(
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
     min_size: int = 2048,
+    defaults: bool = True,
     activations: str | None = None,
     even_if_larger: bool = False,
     num_threads: int | None = None,
@@ -46,6 +48,9 @@ def pack_module(
         one; it must match no `exclude`.
     min_size : int
         The fewest elements of a weight that is worth it.
+    defaults : bool
+        Leave output heads, embeddings and norms alone, told by their names as for
+        `prunepack.prune_checkpoint`.
     activations : {"float32", "bfloat16", "int8"}, optional
         What inputs are rounded to before they are multiplied; see `prunepack.linear`.
     even_if_larger : bool
@@ -92,7 +97,7 @@ def pack_module(
     globs = checked_globs(include, "include"), checked_globs(exclude, "exclude")
     places = _linear_places(model)
     _check_included(globs[0], places)
-    notes = _why_not(model, places, globs, min_size)
+    notes = _why_not(model, places, globs, min_size, defaults)
     done: dict[int, PackedTensor] = {}  # by the id of a weight that was there at the beginning
     reports = []
     for names in places:
@@ -194,10 +199,13 @@ def _why_not(
     places: list[tuple[str, ...]],
     globs: tuple[tuple[str, ...], tuple[str, ...]],
     min_size: int,
+    defaults: bool,
 ) -> dict[tuple[str, ...], str | None]:
     """Say of each linear layer why it is left alone, or None if it is not."""
     notes = {
-        names: named_out(names, *globs) or _unfit(model.get_submodule(names[0]), min_size)
+        names: named_out(names, *globs)
+        or _unfit(model.get_submodule(names[0]), min_size)
+        or (_kind(names) if defaults else None)
         for names in places
     }
     swapped = {id(model.get_submodule(names[0])) for names, note in notes.items() if note is None}
@@ -209,6 +217,12 @@ def _why_not(
             if note is None and id(model.get_submodule(names[0]).weight) in kept:
                 notes[names] = f"shares its weight with {name}"
     return notes
+
+
+def _kind(names: tuple[str, ...]) -> str | None:
+    """Say what a layer is, if any of its names tells that it is better left dense."""
+    kinds = (kind_of_name(f"{name}.weight") for name in names)
+    return next((kind for kind in kinds if kind is not None), None)
 
 
 def _unfit(layer: torch.nn.Linear, min_size: int) -> str | None:

@@ -1,0 +1,65 @@
+// Products with lists, for registers of any ISA. In an unnamed namespace; key.h says why.
+//
+// `Lanes` is a register of float32: of(x) has x in all lanes, load, store, add, and
+// multiply_add(a, b, c), which is a * b + c.
+#pragma once
+
+#include <cstddef>
+
+#include "prunepack/lists.h"
+
+namespace prunepack {
+namespace {
+
+// Adds the products of element i to the sums of a chain.
+template <class Lanes, std::size_t registers>
+[[gnu::always_inline]] inline void add_element(const List& list, std::size_t i, const float* x,
+                                               typename Lanes::Register* sums) noexcept {
+  const float* const column = x + list.columns[i] * (registers * Lanes::kCount);
+  const auto value = Lanes::of(list.values[i]);
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < registers; ++r) {
+    sums[r] = Lanes::multiply_add(value, Lanes::load(column + r * Lanes::kCount), sums[r]);
+  }
+}
+
+// Elements take `chains` sums in turn, because a multiply-add takes several cycles.
+template <class Lanes, std::size_t registers, std::size_t chains>
+[[gnu::always_inline]] inline void list_product_of(const List& list, const float* x,
+                                                   float* out) noexcept {
+  typename Lanes::Register sums[chains][registers];
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < registers; ++r) {
+    sums[0][r] = Lanes::load(out + r * Lanes::kCount);
+#pragma GCC unroll 8
+    for (std::size_t chain = 1; chain < chains; ++chain) sums[chain][r] = Lanes::of(0);
+  }
+  std::size_t i = 0;
+  for (; i + chains <= list.count; i += chains) {
+#pragma GCC unroll 8
+    for (std::size_t chain = 0; chain < chains; ++chain) {
+      add_element<Lanes, registers>(list, i + chain, x, sums[chain]);
+    }
+  }
+  for (; i < list.count; ++i) add_element<Lanes, registers>(list, i, x, sums[0]);
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < registers; ++r) {
+#pragma GCC unroll 8
+    for (std::size_t chain = 1; chain < chains; ++chain) {
+      sums[0][r] = Lanes::add(sums[0][r], sums[chain][r]);
+    }
+    Lanes::store(out + r * Lanes::kCount, sums[0][r]);
+  }
+}
+
+// The product for a batch, in registers that hold it; `most` are free for sums.
+template <class Lanes, std::size_t batch, std::size_t most>
+[[gnu::always_inline]] inline void list_product_with(const List& list, const float* x,
+                                                     float* sums) noexcept {
+  constexpr std::size_t registers = batch / Lanes::kCount;
+  constexpr std::size_t chains = most / registers < 8 ? most / registers : 8;
+  list_product_of<Lanes, registers, chains>(list, x, sums);
+}
+
+}  // namespace
+}  // namespace prunepack

@@ -1,0 +1,39 @@
+// Lists, NEON.
+#include <arm_neon.h>
+
+#include "list_products.h"
+#include "list_rows.h"
+#include "tables.h"
+
+namespace prunepack::neon {
+namespace {
+
+struct Floats {
+  using Register = float32x4_t;
+  static constexpr std::size_t kCount = 4;
+  static float32x4_t of(float x) noexcept { return vdupq_n_f32(x); }
+  static float32x4_t load(const float* from) noexcept { return vld1q_f32(from); }
+  static void store(float* to, float32x4_t lanes) noexcept { vst1q_f32(to, lanes); }
+  static float32x4_t add(float32x4_t a, float32x4_t b) noexcept { return vaddq_f32(a, b); }
+  static float32x4_t multiply_add(float32x4_t a, float32x4_t b, float32x4_t c) noexcept {
+    return vfmaq_f32(c, a, b);
+  }
+};
+
+void product(const List& list, const float* x, std::size_t batch, float* sums) noexcept {
+  if (batch == 8) return list_product_with<Floats, 8, 16>(list, x, sums);
+  if (batch == 16) return list_product_with<Floats, 16, 16>(list, x, sums);
+  list_product_with<Floats, 32, 16>(list, x, sums);
+}
+
+void widen_float16(const void* values, std::size_t count, float* out) noexcept {
+  const auto* from = static_cast<const __fp16*>(values);
+  for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<float>(from[i]);
+}
+
+}  // namespace
+
+const ListKernels lists = {
+    .columns = list_columns, .product = product, .values = list_values(widen_float16)};
+
+}  // namespace prunepack::neon
