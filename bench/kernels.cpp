@@ -79,6 +79,21 @@ Problem nm_problem(Dtype dtype, std::size_t count, std::size_t n, std::size_t m)
           {mask}};
 }
 
+// Called as nm_mask calls it: band by band, in rows of 4096.
+Problem nm_columns_problem(Dtype dtype, std::size_t count, std::size_t m) {
+  constexpr std::size_t kColumns = 4096;
+  const SharedBuffer weights = make_weights(dtype, count), mask = mask_room(count);
+  return {[=](const Kernels& kernels, unsigned) {
+            const NmColumns kernel = (*kernels.nm_columns)[dtype];
+            for (std::size_t first = 0; first < count; first += m * kColumns) {
+              kernel(weights->data() + first * width(dtype), kColumns, kColumns, m / 2, m,
+                     mask->data() + first / 8, kColumns / 8);
+            }
+          },
+          weights,
+          {mask}};
+}
+
 Problem above_problem(Dtype dtype, std::size_t count) {
   const SharedBuffer weights = make_weights(dtype, count), mask = mask_room(count),
                      kept = room(sizeof(std::size_t));
@@ -234,6 +249,11 @@ void add_kernels() {
   for (const auto& nm : patterns) {
     add_family(text("nm_mask_", nm[0], ":", nm[1]), address_of(&Kernels::nm_mask), Reference::read,
                [=](Dtype dtype, Size count) { return nm_problem(dtype, count, nm[0], nm[1]); });
+  }
+  for (const Size m : {Size{4}, Size{8}, Size{16}, Size{32}, Size{64}}) {
+    add_family(text("nm_columns_", m / 2, ":", m), address_of(&Kernels::nm_columns),
+               Reference::read,
+               [=](Dtype dtype, Size count) { return nm_columns_problem(dtype, count, m); });
   }
   add_family("above_mask", address_of(&Kernels::above_mask), Reference::read, above_problem);
   add_family("bracket_mask", address_of(&Kernels::bracket_mask), Reference::read, bracket_problem);

@@ -50,9 +50,22 @@ Problem mask_problem(Dtype dtype, std::size_t count, Input input, std::size_t co
           {mask}};
 }
 
+Problem across_problem(Dtype dtype, std::size_t count, std::size_t columns, Lines lines,
+                       std::array<std::size_t, 2> nm) {
+  const SharedBuffer weights = make_weights(dtype, count),
+                     mask = room(count / columns * row_bytes(columns));
+  return {[=](const Kernels& kernels, unsigned threads) {
+            nm_mask(kernels, matrix(*weights, dtype, count, columns), lines, nm[0], nm[1],
+                    mask->data(), threads);
+          },
+          weights,
+          {mask}};
+}
+
 void add_nm_masks() {
-  constexpr std::array<std::size_t, 2> patterns[] = {
-      {2, 4}, {3, 4}, {4, 8}, {7, 8}, {8, 16}, {14, 16}, {16, 32}, {32, 64}, {64, 128}, {128, 256}};
+  constexpr std::array<std::size_t, 2> patterns[] = {{2, 4},    {3, 4},     {4, 8},     {7, 8},
+                                                     {8, 16},   {14, 16},   {16, 32},   {32, 64},
+                                                     {64, 128}, {128, 256}, {512, 1024}};
   for (const auto& nm : patterns) {
     add_all(text("nm_mask_", nm[0], ":", nm[1]), Reference::read,
             [=](Dtype dtype, std::size_t count) {
@@ -64,16 +77,19 @@ void add_nm_masks() {
                                   });
             });
   }
-  // Groups along axis 0, down the columns.
-  add_dtype("nm_mask_2:4_axis0", Dtype::float32, Reference::read,
-            [](Dtype dtype, std::size_t count) {
-              return mask_problem(dtype, count, {}, kColumns,
-                                  [](const Kernels& kernels, const Weights& weights,
-                                     std::uint8_t* mask, unsigned threads) {
-                                    nm_mask(kernels, weights, {1, weights.rows, weights.columns}, 2,
-                                            4, mask, threads);
-                                  });
-            });
+  // Groups down the columns, and along the input channels of 3 x 3 convolutions.
+  constexpr std::array<std::size_t, 2> few_patterns[] = {{2, 4}, {14, 16}};
+  for (const auto& nm : few_patterns) {
+    const std::string operation = text("nm_mask_", nm[0], ":", nm[1]);
+    add_all(operation + "_axis0", Reference::read, [=](Dtype dtype, std::size_t count) {
+      return across_problem(dtype, count, kColumns, {1, count / kColumns, kColumns}, nm);
+    });
+    add_all(operation + "_3x3", Reference::read, [=](Dtype dtype, std::size_t count) {
+      constexpr std::size_t kPlaces = 9, kChannels = 256, kFilter = kPlaces * kChannels;
+      return across_problem(dtype, count / kFilter * kFilter, 3,
+                            {count / kFilter, kChannels, kPlaces}, nm);
+    });
+  }
 }
 
 Problem smallest_problem(Dtype dtype, std::size_t count, Input input, double sparsity) {

@@ -142,6 +142,38 @@ def test_every_tail_beside_the_groups(
         assert same_bits(Operations(isa).mask(w, pattern), expected(w, pattern)), width
 
 
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (5, 8), (9, 13), (30, 40), (60, 64), (50, 70)])
+@pytest.mark.parametrize(
+    "shape",
+    [(2, 147, 3, 3), (9, 150, 1, 5), (3, 140, 7, 7), (5, 70, 2, 300), (2, 80, 4, 64), (140, 300)],
+)
+def test_groups_beside_each_other(
+    isa: str, dtype: np.dtype[Any], n: int, m: int, shape: tuple[int, ...]
+) -> None:
+    """Groups along axis 1, as in a convolution, and along axis 0."""
+    w = random_bits(dtype, shape, seed=m)
+    for axis in (0, 1) if len(shape) > 2 else (0,):
+        pattern = pp.NM(n, m, axis=axis)
+        assert same_bits(Operations(isa).mask(w, pattern), expected(w, pattern)), axis
+
+
+@pytest.mark.parametrize("distribution", [*DISTRIBUTIONS, "all"])
+def test_many_large_groups(isa: str, dtype: np.dtype[Any], distribution: str) -> None:
+    """What is learnt from one group must not decide another: neighbours alike, and not at all."""
+    names = DISTRIBUTIONS if distribution == "all" else [distribution]
+    rows = [sample(name, dtype, (24 // len(names), 1100)) for name in names for _ in range(2)]
+    w = np.concatenate(rows)
+    w = w[np.random.default_rng(0).permutation(len(w))]
+    for pattern in (
+        pp.Unstructured(0.5, scope="row"),
+        pp.Unstructured(0.97, scope="row"),
+        pp.NM(100, 512),
+        pp.NM(1, 260),
+        pp.NM(1000, 1001),
+    ):
+        assert same_bits(Operations(isa).mask(w, pattern), expected(w, pattern)), pattern
+
+
 def test_every_size_of_a_group(isa: str, dtype: np.dtype[Any]) -> None:
     for m in (*range(1, 70), 127, 128, 129, 256, 1000):
         w = random_bits(dtype, (2, 2 * m + m // 2), seed=m)

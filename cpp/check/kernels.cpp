@@ -161,6 +161,37 @@ void nm_mask(Bench& bench) {
   });
 }
 
+// nm_columns
+
+void nm_columns(Bench& bench) {
+  for_inputs(bench, [&](Dtype dtype, const Input& input) {
+    const NmColumns tested = (*bench.tested.nm_columns)[dtype],
+                    scalar = (*bench.scalar.nm_columns)[dtype];
+    const std::size_t bytes = width(dtype);
+    for (std::size_t m = 1; m <= kMostUpright; m += m < 20 || m > 60 ? 1 : 7) {
+      for (const std::size_t columns : {0u, 1u, 3u, 7u, 8u, 9u, 16u, 31u, 32u, 33u, 64u, 129u}) {
+        for (const std::size_t n : pruned_counts(m, true)) {
+          // Whole rows one after the other, or a part of wider ones, whose other bits stay.
+          for (const std::size_t more : {std::size_t{0}, std::size_t{16}}) {
+            const std::size_t stride = columns + more, mask_stride = mask_bytes(columns) + more / 8;
+            const std::size_t read = columns == 0 ? 0 : (m - 1) * stride + columns;
+            const std::uint8_t* weights = input.at(read * bytes, shift_of(columns + n, bytes));
+            Outputs& out = bench.outputs;
+            out.prepare((m - 1) * mask_stride + mask_bytes(columns), n % 8);
+            bench.report.compare(
+                {dtype, input.name, {{{"columns", columns}, {"n", n}, {"m", m}}}},
+                [&] {
+                  scalar(weights, stride, columns, n, m, out.expected(), mask_stride);
+                  tested(weights, stride, columns, n, m, out.actual(), mask_stride);
+                },
+                [&] { return out.agree(); });
+          }
+        }
+      }
+    }
+  });
+}
+
 // above_mask, bracket_mask
 
 // Keys at and beyond the ends of what the dtype has, and some that are there.
@@ -453,6 +484,7 @@ constexpr struct {
   void (*check)(Bench&);
 } kFamilies[] = {
     {"nm_mask", nm_mask},
+    {"nm_columns", nm_columns},
     {"above_mask", above_mask},
     {"bracket_mask", bracket_mask},
     {"key_histogram", key_histogram},

@@ -88,14 +88,15 @@ class Comparison {
 
 constexpr struct {
   std::size_t n, m;
-} kPatterns[] = {{3, 4}, {3, 7}, {2, 4}, {14, 16}, {50, 64}};
+} kPatterns[] = {{3, 4}, {3, 7}, {2, 4}, {14, 16}, {50, 64}, {200, 300}};
 
 void nm_masks(const Tensor& tensor, Comparison& compare) {
   for (std::size_t axis = 0; axis < tensor.shape.size(); ++axis) {
     const Lines lines{product(tensor.shape, 0, axis), tensor.shape[axis],
                       product(tensor.shape, axis + 1, tensor.shape.size())};
     const std::span patterns(kPatterns);
-    for (const auto& pattern : tensor.is_large() ? patterns.first(2) : patterns) {
+    for (const auto& pattern : patterns) {
+      if (tensor.is_large() && pattern.m > 7 && pattern.m < 300) continue;
       compare(tensor, {{{"axis", axis}, {"n", pattern.n}, {"m", pattern.m}}}, tensor.mask_bytes(),
               [&](const Kernels& kernels, unsigned threads, Bytes& mask) {
                 nm_mask(kernels, tensor.weights(), lines, pattern.n, pattern.m, mask.data(),
@@ -217,8 +218,9 @@ constexpr Dtype kTried[] = {Dtype::float8_e5m2, Dtype::int8,    Dtype::uint8,
 
 // Columns that are no whole bytes of mask, axes that are not the last, tiles that do not fit; and
 // some that keep five threads busy.
-const Shape kSmallShapes[] = {{1},      {9},        {3, 7},        {16, 64},      {33, 40},
-                              {5, 129}, {2, 16, 8}, {6, 20, 3, 3}, {3, 70, 1, 1}, {9, 4, 120}};
+const Shape kSmallShapes[] = {{1},           {9},         {3, 7},     {16, 64},
+                              {33, 40},      {5, 129},    {2, 16, 8}, {6, 20, 3, 3},
+                              {3, 70, 1, 1}, {9, 4, 120}, {3, 700}};
 const Shape kLargeShapes[] = {{1400, 1001}, {20, 70, 999}, {700, 2000}};
 
 std::vector<Tensor> tensors(Effort effort) {

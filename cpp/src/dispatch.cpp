@@ -15,6 +15,7 @@ namespace {
 constexpr Kernels kAvx512 = {
     .isa = Isa::avx512,
     .nm_mask = &avx512::nm_mask,
+    .nm_columns = &avx512::nm_columns,
     .above_mask = &avx512::above_mask,
     .bracket_mask = &avx512::bracket_mask,
     .key_histogram = &avx512::key_histogram,
@@ -54,6 +55,7 @@ constexpr Kernels kTables[] = {
 #ifdef PRUNEPACK_CPU_HAS_AVX2
     {.isa = Isa::avx2,
      .nm_mask = &avx2::nm_mask,
+     .nm_columns = &avx2::nm_columns,
      .above_mask = &avx2::above_mask,
      .bracket_mask = &avx2::bracket_mask,
      .key_histogram = &avx2::key_histogram,
@@ -73,6 +75,7 @@ constexpr Kernels kTables[] = {
 #ifdef PRUNEPACK_CPU_HAS_NEON
     {.isa = Isa::neon,
      .nm_mask = &neon::nm_mask,
+     .nm_columns = &scalar::nm_columns,
      .above_mask = &neon::above_mask,
      .bracket_mask = &neon::bracket_mask,
      .key_histogram = &scalar::key_histogram,
@@ -91,6 +94,7 @@ constexpr Kernels kTables[] = {
 #endif
     {.isa = Isa::scalar,
      .nm_mask = &scalar::nm_mask,
+     .nm_columns = &scalar::nm_columns,
      .above_mask = &scalar::above_mask,
      .bracket_mask = &scalar::bracket_mask,
      .key_histogram = &scalar::key_histogram,

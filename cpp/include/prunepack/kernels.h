@@ -38,6 +38,14 @@ struct Above {
 using NmMask = void (*)(const void* weights, std::size_t groups, std::size_t n, std::size_t m,
                         std::uint8_t* mask) noexcept;
 
+// The same for `columns` groups that stand side by side, each one element wide and m high: element
+// e of group c is weights[e * stride + c], and its bit is bit c of the row of the mask that begins
+// at mask + e * mask_stride and has (columns + 7) / 8 bytes. 1 <= m <= kMostUpright.
+using NmColumns = void (*)(const void* weights, std::size_t stride, std::size_t columns,
+                           std::size_t n, std::size_t m, std::uint8_t* mask,
+                           std::size_t mask_stride) noexcept;
+inline constexpr std::size_t kMostUpright = 64;
+
 // Keeps the weights whose key is above `key`; returns how many that is. With key 0 this is the
 // mask of the non-zeros.
 using AboveMask = std::size_t (*)(const void* weights, std::size_t count, std::uint64_t key,
@@ -110,6 +118,7 @@ using CountBits = std::size_t (*)(const std::uint8_t* mask, std::size_t bytes) n
 struct Kernels {
   Isa isa;
   const PerDtype<NmMask>* nm_mask;
+  const PerDtype<NmColumns>* nm_columns;
   const PerDtype<AboveMask>* above_mask;
   const PerDtype<BracketMask>* bracket_mask;
   const PerDtype<KeyHistogram>* key_histogram;

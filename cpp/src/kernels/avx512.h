@@ -36,6 +36,9 @@ struct Lanes<1> {
   static Mask at_least(__m512i a, __m512i b) noexcept { return _mm512_cmpge_epu8_mask(a, b); }
   static Mask equal(__m512i a, __m512i b) noexcept { return _mm512_cmpeq_epi8_mask(a, b); }
   static Mask has_bits(__m512i a, __m512i b) noexcept { return _mm512_test_epi8_mask(a, b); }
+  static Mask positive(Mask k, __m512i a) noexcept {
+    return _mm512_mask_cmpgt_epi8_mask(k, a, _mm512_setzero_si512());
+  }
   static __m512i sub(__m512i a, __m512i b) noexcept { return _mm512_sub_epi8(a, b); }
   static __m512i min(__m512i a, __m512i b) noexcept { return _mm512_min_epu8(a, b); }
   static __m512i max(__m512i a, __m512i b) noexcept { return _mm512_max_epu8(a, b); }
@@ -60,6 +63,9 @@ struct Lanes<2> {
   static Mask at_least(__m512i a, __m512i b) noexcept { return _mm512_cmpge_epu16_mask(a, b); }
   static Mask equal(__m512i a, __m512i b) noexcept { return _mm512_cmpeq_epi16_mask(a, b); }
   static Mask has_bits(__m512i a, __m512i b) noexcept { return _mm512_test_epi16_mask(a, b); }
+  static Mask positive(Mask k, __m512i a) noexcept {
+    return _mm512_mask_cmpgt_epi16_mask(k, a, _mm512_setzero_si512());
+  }
   static __m512i sub(__m512i a, __m512i b) noexcept { return _mm512_sub_epi16(a, b); }
   static __m512i min(__m512i a, __m512i b) noexcept { return _mm512_min_epu16(a, b); }
   static __m512i max(__m512i a, __m512i b) noexcept { return _mm512_max_epu16(a, b); }
@@ -84,6 +90,9 @@ struct Lanes<4> {
   static Mask at_least(__m512i a, __m512i b) noexcept { return _mm512_cmpge_epu32_mask(a, b); }
   static Mask equal(__m512i a, __m512i b) noexcept { return _mm512_cmpeq_epi32_mask(a, b); }
   static Mask has_bits(__m512i a, __m512i b) noexcept { return _mm512_test_epi32_mask(a, b); }
+  static Mask positive(Mask k, __m512i a) noexcept {
+    return _mm512_mask_cmpgt_epi32_mask(k, a, _mm512_setzero_si512());
+  }
   static __m512i sub(__m512i a, __m512i b) noexcept { return _mm512_sub_epi32(a, b); }
   static __m512i min(__m512i a, __m512i b) noexcept { return _mm512_min_epu32(a, b); }
   static __m512i max(__m512i a, __m512i b) noexcept { return _mm512_max_epu32(a, b); }
@@ -110,6 +119,9 @@ struct Lanes<8> {
   static Mask at_least(__m512i a, __m512i b) noexcept { return _mm512_cmpge_epu64_mask(a, b); }
   static Mask equal(__m512i a, __m512i b) noexcept { return _mm512_cmpeq_epi64_mask(a, b); }
   static Mask has_bits(__m512i a, __m512i b) noexcept { return _mm512_test_epi64_mask(a, b); }
+  static Mask positive(Mask k, __m512i a) noexcept {
+    return _mm512_mask_cmpgt_epi64_mask(k, a, _mm512_setzero_si512());
+  }
   static __m512i sub(__m512i a, __m512i b) noexcept { return _mm512_sub_epi64(a, b); }
   static __m512i min(__m512i a, __m512i b) noexcept { return _mm512_min_epu64(a, b); }
   static __m512i max(__m512i a, __m512i b) noexcept { return _mm512_max_epu64(a, b); }

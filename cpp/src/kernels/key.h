@@ -22,7 +22,7 @@ struct Element {
   static constexpr Bits kMaxKey = kind == Kind::clear_sign ? static_cast<Bits>(~Bits{0}) >> 1
                                                            : static_cast<Bits>(~Bits{0});
 
-  static Bits key(Bits bits) noexcept {
+  static constexpr Bits key(Bits bits) noexcept {
     if constexpr (kind == Kind::clear_sign) return bits & kMaxKey;
     if constexpr (kind == Kind::absolute) {
       return static_cast<Bits>(bits >> (kBits - 1) ? -bits : bits);
@@ -30,6 +30,12 @@ struct Element {
     return bits;
   }
 };
+
+// A mask of `count` bits that are all `value`.
+inline void fill_bits(std::uint8_t* mask, std::size_t count, bool value) noexcept {
+  std::memset(mask, value ? 0xff : 0, (count + 7) / 8);
+  if (value && count % 8 != 0) mask[count / 8] = static_cast<std::uint8_t>((1u << count % 8) - 1);
+}
 
 using Float8 = Element<std::uint8_t, Kind::clear_sign>;
 using Int8 = Element<std::uint8_t, Kind::absolute>;

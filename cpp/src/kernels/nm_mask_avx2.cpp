@@ -140,20 +140,11 @@ void padded_mask(const typename E::Bits* bits, std::size_t groups, std::size_t n
   }
 }
 
-void set_all(std::uint8_t* mask, std::size_t count) noexcept {
-  std::memset(mask, 0xff, count / 8);
-  if (count % 8 != 0) mask[count / 8] = static_cast<std::uint8_t>((1u << count % 8) - 1);
-}
-
 template <class E>
 void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::size_t m,
                 std::uint8_t* mask) noexcept {
   const auto* bits = static_cast<const typename E::Bits*>(weights);
-  if (n == m) {
-    std::memset(mask, 0, (groups * m + 7) / 8);
-    return;
-  }
-  if (n == 0) return set_all(mask, groups * m);
+  if (n == 0 || n == m) return fill_bits(mask, groups * m, n == 0);
   if (m == 2) return turned_mask<E, 2>(bits, groups, n, mask);
   if (m == 4) return turned_mask<E, 4>(bits, groups, n, mask);
   if (m == 8) return SortedGroups<E, 8>::mask_of(bits, groups, n, mask);

@@ -1,26 +1,14 @@
-// nm_mask, AVX-512. Groups of 2 and 4 are ranked where they lie; groups of 8, 16 and 32 are
-// transposed, so that a register holds one element of many groups, and sorted; the thresholds of
-// larger ones are found bit by bit, and those of others are searched.
-#include <utility>
-
+// nm_mask, AVX-512. Groups of 2 and 4 are ranked where they lie; those of 8, 16, 32 and 64 are
+// transposed, so that a register holds one element of many groups, and sorted; smaller ones are
+// padded to these. The thresholds of larger ones are found bit by bit, and above 256 searched.
 #include "avx512.h"
-#include "batcher.h"
 #include "nm_radix_avx512.h"
+#include "nm_search_avx512.h"
+#include "nm_upright_avx512.h"
 #include "tables.h"
 
 namespace prunepack::avx512 {
 namespace {
-
-template <class E>
-constexpr bool kHasSpareBit = E::kMaxKey != static_cast<typename E::Bits>(~typename E::Bits{0});
-
-template <std::size_t bytes>
-__mmask64 signs(__m512i x) noexcept {
-  if constexpr (bytes == 1) return _mm512_movepi8_mask(x);
-  if constexpr (bytes == 2) return _mm512_movepi16_mask(x);
-  if constexpr (bytes == 4) return _mm512_movepi32_mask(x);
-  return _mm512_movepi64_mask(x);
-}
 
 // Groups of m = 2 or 4, ranked where they lie: each element meets the others of its group by
 // rotating the group.
@@ -36,11 +24,17 @@ class Rotations {
       for (std::size_t b = 0; b < 64; ++b) {
         const std::size_t lane = b / sizeof(Bits), other = lane / m * m + (lane + turn) % m;
         from[b] = static_cast<std::uint8_t>(other * sizeof(Bits) + b % sizeof(Bits));
-        later[lane] = static_cast<Bits>(kHasSpareBit<E> ? other > lane : (other > lane ? ~0 : 0));
+        later[lane] = static_cast<Bits>(other <= lane ? 0 : kIsFlag ? 1 : ~0);
       }
       from_[turn] = _mm512_load_si512(from);
       later_[turn] = _mm512_load_si512(later);
     }
+  }
+
+  // The keys as they are compared.
+  static __m512i comparable(__m512i bits) noexcept {
+    const __m512i key = key_of<E>(bits);
+    return kIsInt8 ? _mm512_sub_epi8(key, _mm512_set1_epi8(1)) : key;
   }
 
   // The sign of each lane tells whether the element is beaten by the one `turn` places on in its
@@ -48,7 +42,11 @@ class Rotations {
   template <std::size_t turn>
   __m512i beaten(__m512i key) const noexcept {
     const __m512i other = rotated<turn>(key);
-    if constexpr (kHasSpareBit<E>) {
+    if constexpr (kIsInt8) {
+      // The same on 0..128 moved to -1..127: the second difference is cut off at 127, not wrapped.
+      const __m512i least = _mm512_sub_epi8(key, later_[turn]);
+      return _mm512_subs_epi8(least, other);
+    } else if constexpr (kHasSpareBit<E>) {
       // Keys have a zero sign bit, so key - later - other cannot wrap: it is negative exactly
       // when other > key - later, which for a later one is other >= key.
       const __m512i least = LanesOf<Bits>::sub(key, later_[turn]);
@@ -63,7 +61,7 @@ class Rotations {
     }
   }
 
- private:
+  // What the element `turn` places on in the group has.
   template <std::size_t turn>
   __m512i rotated(__m512i key) const noexcept {
     if constexpr (m * sizeof(Bits) > 16) {
@@ -75,16 +73,12 @@ class Rotations {
     }
   }
 
+ private:
+  static constexpr bool kIsInt8 = !kHasSpareBit<E> && E::key(0xff) == 1;
+  static constexpr bool kIsFlag = kIsInt8 || kHasSpareBit<E>;  // what later_ is
+
   __m512i from_[m], later_[m];
 };
-
-// The sign of each lane of the result says that the element is kept, n of 4 being pruned.
-template <std::size_t n>
-__m512i kept_of_4(__m512i a, __m512i b, __m512i c) noexcept {
-  if constexpr (n == 1) return _mm512_ternarylogic_epi32(a, b, c, 0x7f);  // not beaten by all three
-  if constexpr (n == 2) return _mm512_ternarylogic_epi32(a, b, c, 0x17);  // nor by two
-  return _mm512_ternarylogic_epi32(a, b, c, 0x01);                        // nor by one
-}
 
 template <class E, std::size_t n, std::size_t m>
 void rank_in_place(const void* weights, std::size_t groups, std::uint8_t* mask) noexcept {
@@ -92,14 +86,13 @@ void rank_in_place(const void* weights, std::size_t groups, std::uint8_t* mask) 
   const auto* in = static_cast<const Bits*>(weights);
   const Rotations<E, m> rotations;
   const auto kept = [&](__m512i bits) {
-    const __m512i key = key_of<E>(bits);
+    const __m512i key = rotations.comparable(bits), beaten = rotations.template beaten<1>(key);
     if constexpr (m == 2) {
-      const __m512i beaten = rotations.template beaten<1>(key);
       return static_cast<MaskOf<Bits>>(~signs<sizeof(Bits)>(beaten));
     } else {
-      return static_cast<MaskOf<Bits>>(signs<sizeof(Bits)>(
-          kept_of_4<n>(rotations.template beaten<1>(key), rotations.template beaten<2>(key),
-                       rotations.template beaten<3>(key))));
+      // The one three places on is the one before, which beats what does not beat it.
+      return static_cast<MaskOf<Bits>>(signs<sizeof(Bits)>(kept_of_4<n, 1>(
+          beaten, rotations.template beaten<2>(key), rotations.template rotated<3>(beaten))));
     }
   };
   const std::size_t count = groups * m;
@@ -159,17 +152,6 @@ template <class Bits, std::size_t m>
   }
 }
 
-template <class Bits, std::size_t m, std::size_t... i>
-[[gnu::always_inline]] inline void sort(__m512i* registers, std::index_sequence<i...>) noexcept {
-  static constexpr Network<m> network;
-  const auto exchange = [&](std::size_t low, std::size_t high) __attribute__((always_inline)) {
-    const __m512i smaller = LanesOf<Bits>::min(registers[low], registers[high]);
-    registers[high] = LanesOf<Bits>::max(registers[low], registers[high]);
-    registers[low] = smaller;
-  };
-  (exchange(network.comparators[i].low, network.comparators[i].high), ...);
-}
-
 // Bit i of every group's m bits, collected from one lane mask for each i.
 template <class Bits, std::size_t m>
 class GroupBits {
@@ -202,7 +184,6 @@ template <class E, std::size_t m>
 class Sorted {
  public:
   using Bits = typename E::Bits;
-  using Width = LanesOf<Bits>;
   static constexpr std::size_t kGroups = kLanes<Bits>;
 
   static void mask(const void* weights, std::size_t groups, std::size_t n,
@@ -228,194 +209,92 @@ class Sorted {
       registers[i] = key_of<E>(_mm512_loadu_si512(in + i * kLanes<Bits>));
     }
     transpose<Bits, m>(split, registers);
-    alignas(64) __m512i keys[m], sorted[m];
-#pragma GCC unroll 64
-    for (std::size_t i = 0; i < m; ++i) keys[i] = registers[i];
-    // Two sorted halves give any rank with few comparisons, and each half fits the registers.
-    constexpr auto half_network = std::make_index_sequence<Network<m / 2>::kCount>();
-    sort<Bits, m / 2>(registers, half_network);
-    sort<Bits, m / 2>(registers + m / 2, half_network);
-#pragma GCC unroll 64
-    for (std::size_t i = 0; i < m; ++i) sorted[i] = registers[i];
-
-    // Nothing equal to the smallest kept key is pruned, except in groups where the largest pruned
-    // one is equal to it: there the first ones go.
-    const __m512i largest_pruned = smallest_of(sorted, n),
-                  smallest_kept = smallest_of(sorted, n + 1);
-    const bool has_ties = Width::equal(largest_pruned, smallest_kept) != 0;
-    return has_ties ? with_ties(keys, smallest_kept, n) : without_ties(keys, smallest_kept);
-  }
-
-  // The `rank`-th smallest key of each group, counted from 1: of all ways to take that many from
-  // the bottoms of the two halves, the right one has the smallest maximum.
-  static __m512i smallest_of(const __m512i* halves, std::size_t rank) noexcept {
-    constexpr std::size_t half = m / 2;
-    const auto largest_taken = [&](std::size_t from_first) {
-      const std::size_t from_second = rank - from_first;
-      if (from_first == 0) return halves[half + from_second - 1];
-      if (from_second == 0) return halves[from_first - 1];
-      return Width::max(halves[from_first - 1], halves[half + from_second - 1]);
-    };
-    std::size_t from_first = rank > half ? rank - half : 0;
-    const std::size_t most = rank < half ? rank : half;
-    __m512i smallest = largest_taken(from_first);
-    while (++from_first <= most) smallest = Width::min(smallest, largest_taken(from_first));
-    return smallest;
-  }
-
-  static GroupBits<Bits, m> without_ties(const __m512i* keys, __m512i smallest_kept) noexcept {
     GroupBits<Bits, m> bits;
-#pragma GCC unroll 64
-    for (std::size_t i = 0; i < m; ++i) bits.set(i, Width::at_least(keys[i], smallest_kept));
-    return bits;
-  }
-
-  static GroupBits<Bits, m> with_ties(const __m512i* keys, __m512i smallest_kept,
-                                      std::size_t n) noexcept {
-    const __m512i minus_one = Width::all(~std::uint64_t{0});
-    __m512i ties = Width::all(n);  // the pruned ones that are equal to the smallest kept key
-    for (std::size_t i = 0; i < m; ++i) {
-      ties = Width::add(ties, Width::above(smallest_kept, keys[i]), minus_one);
-    }
-    GroupBits<Bits, m> bits;
-    const __m512i none = _mm512_setzero_si512();
-    for (std::size_t i = 0; i < m; ++i) {
-      const auto tied = Width::equal(keys[i], smallest_kept);
-      const auto pruned = static_cast<MaskOf<Bits>>(tied & Width::above(ties, none));
-      ties = Width::add(ties, pruned, minus_one);
-      bits.set(i, static_cast<MaskOf<Bits>>(Width::at_least(keys[i], smallest_kept) & ~pruned));
-    }
+    Upright<E, m>::for_kept(registers, n, [&](std::size_t i, auto kept) { bits.set(i, kept); });
     return bits;
   }
 };
 
-// Groups of any m: the threshold of each is searched by counting what is above a guess.
-template <class E>
-class Searched {
- public:
+// Groups of m = 2, 4, 8, 16, 32 or 64. 0 < n < m.
+template <class E, std::size_t m>
+void whole_mask(const void* weights, std::size_t groups, std::size_t n,
+                std::uint8_t* mask) noexcept {
+  if constexpr (m == 2) {
+    rank_in_place<E, 1, 2>(weights, groups, mask);
+  } else if constexpr (m == 4) {
+    if (n == 1) return rank_in_place<E, 1, 4>(weights, groups, mask);
+    if (n == 2) return rank_in_place<E, 2, 4>(weights, groups, mask);
+    rank_in_place<E, 3, 4>(weights, groups, mask);
+  } else {
+    Sorted<E, m>::mask(weights, groups, n, mask);
+  }
+}
+
+// Groups of m < padded, with zeros put in front of them: those are the smallest and come first, so
+// they are pruned before all others.
+template <class E, std::size_t padded>
+void padded_mask(const void* weights, std::size_t groups, std::size_t n, std::size_t m,
+                 std::uint8_t* mask) noexcept {
   using Bits = typename E::Bits;
-  using Width = LanesOf<Bits>;
+  constexpr std::size_t kGroups = padded == 4 ? 16 : kLanes<Bits>, kElements = kGroups * padded;
+  const auto* in = static_cast<const Bits*>(weights);
+  const std::size_t zeros = padded - m;
+  std::uint64_t own = first_bits(padded) & ~first_bits(zeros);  // of every 64 padded elements
+  for (std::size_t filled = padded; filled < 64; filled *= 2) own |= own << filled;
 
-  static void mask(const void* weights, std::size_t groups, std::size_t n, std::size_t m,
-                   std::uint8_t* mask) noexcept {
-    const auto* group = static_cast<const Bits*>(weights);
-    MaskWriter out(mask);
-    std::uint64_t guess = E::kMaxKey / 2;  // neighbours are alike: begin where the last one ended
-    for (std::size_t g = 0; g < groups; ++g, group += m) {
-      const Cut cut = search(group, m, m - n, guess);
-      guess = cut.key;
-      write(group, m, cut, out);
+  MaskWriter out(mask);
+  for (std::size_t some; groups > 0; groups -= some, in += some * m) {
+    some = groups < kGroups ? groups : kGroups;
+    Bits rest[kElements];
+    const Bits* from = in;
+    if (some < kGroups) {
+      std::memset(rest, 0, sizeof rest);
+      from = static_cast<const Bits*>(std::memcpy(rest, in, some * m * sizeof(Bits)));
     }
-    out.finish();
-  }
-
- private:
-  // What is above `key` is kept, and of what is equal to it all but the first `pruned_ties`.
-  struct Cut {
-    std::uint64_t key;
-    std::size_t pruned_ties;
-  };
-
-  static std::size_t count_above(const Bits* group, std::size_t m, std::uint64_t key) noexcept {
-    const __m512i keys = Width::all(key);
-    const auto above = [&](__m512i bits) { return Width::above(key_of<E>(bits), keys); };
-    std::size_t count = 0, i = 0;
-    for (; i + 64 <= m; i += 64) count += popcount(where(Run64<Bits>::load(group + i), above));
-    if (i < m) count += popcount(where(Run64<Bits>::load(group + i, m - i), above));
-    return count;
-  }
-
-  static Cut search(const Bits* group, std::size_t m, std::size_t kept,
-                    std::uint64_t guess) noexcept {
-    // At most `kept` keys are above `high`; more than that are above every key below `low`.
-    std::uint64_t low = 0, high = E::kMaxKey;
-    std::size_t above_low = m, above_high = 0;  // above_low: of low - 1
-    std::uint64_t key = guess;
-    for (unsigned steps = 0; low < high; ++steps) {
-      const std::size_t count = count_above(group, m, key);
-      if (count == kept) return {key, m};  // nothing equal to the key is kept
-      if (count < kept) {
-        high = key;
-        above_high = count;
-      } else {
-        low = key + 1;
-        above_low = count;
-      }
-      key = next_guess(low, high, above_low - kept, above_low - above_high, steps);
+    alignas(64) Bits block[kElements];
+    for (std::size_t i = 0; i < kElements; i += kLanes<Bits>) {
+      const auto lanes = static_cast<MaskOf<Bits>>(own >> i % 64);
+      _mm512_store_si512(block + i, LanesOf<Bits>::expand(lanes, from));
+      from += popcount(lanes);
     }
-    return tied_cut(group, m, kept, low);
-  }
-
-  // Interpolates between what is known, but halves the range every other time.
-  static std::uint64_t next_guess(std::uint64_t low, std::uint64_t high, std::size_t part,
-                                  std::size_t whole, unsigned steps) noexcept {
-    const std::uint64_t span = high - low;
-    if (steps % 2 == 0 || span < 4) return low + span / 2;
-    const double fraction = static_cast<double>(part) / static_cast<double>(whole);
-    const auto along = static_cast<std::uint64_t>(fraction * static_cast<double>(span));
-    return along < span ? low + along : high - 1;
-  }
-
-  static Cut tied_cut(const Bits* group, std::size_t m, std::size_t kept,
-                      std::uint64_t key) noexcept {
-    const std::size_t at_least = key == 0 ? m : count_above(group, m, key - 1);
-    return {key, at_least - kept};
-  }
-
-  static void write(const Bits* group, std::size_t m, Cut cut, MaskWriter& out) noexcept {
-    const __m512i keys = Width::all(cut.key);
-    for (std::size_t i = 0; i < m; i += 64) {
-      const std::size_t count = m - i < 64 ? m - i : 64;
-      const auto run =
-          (count == 64 ? Run64<Bits>::load(group + i) : Run64<Bits>::load(group + i, count))
-              .template keys<E>();
-      std::uint64_t tied = where(run, [&](__m512i x) { return Width::equal(x, keys); });
-      tied &= first_bits(count);
-      const std::size_t ties = popcount(tied);
-      const std::size_t pruned = ties < cut.pruned_ties ? ties : cut.pruned_ties;
-      tied &= ~_pdep_u64(first_bits(pruned), tied);  // the lowest of the bits that are set
-      cut.pruned_ties -= pruned;
-      const std::uint64_t above = where(run, [&](__m512i x) { return Width::above(x, keys); });
-      out.append(above | tied, count);
+    std::uint8_t bits[kElements / 8];
+    whole_mask<E, padded>(block, kGroups, n + zeros, bits);
+    for (std::size_t g = 0; g < some; g += 64 / padded) {
+      const std::size_t left = some - g, here = left < 64 / padded ? left : 64 / padded;
+      out.append(_pext_u64(load_word(bits + g * padded / 8), own) & first_bits(here * m), here * m);
     }
   }
-};
+  out.finish();
+}
 
 template <class E>
 void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::size_t m,
                 std::uint8_t* mask) noexcept {
-  if (n > 0 && n < m) {
-    switch (m) {
-      case 2:
-        return rank_in_place<E, 1, 2>(weights, groups, mask);
-      case 4:
-        return n == 1   ? rank_in_place<E, 1, 4>(weights, groups, mask)
-               : n == 2 ? rank_in_place<E, 2, 4>(weights, groups, mask)
-                        : rank_in_place<E, 3, 4>(weights, groups, mask);
-      case 8:
-        return Sorted<E, 8>::mask(weights, groups, n, mask);
-      case 16:
-        return Sorted<E, 16>::mask(weights, groups, n, mask);
-      case 32:
-        return Sorted<E, 32>::mask(weights, groups, n, mask);
-      case 64:
-        return Sorted<E, 64>::mask(weights, groups, n, mask);
-      default:
-        break;
-    }
-    if (m > 32 && m <= 256) {
-      switch ((m + 63) / 64) {
-        case 1:
-          return ByRadix<E, 1>::mask(weights, groups, n, m, mask);
-        case 2:
-          return ByRadix<E, 2>::mask(weights, groups, n, m, mask);
-        case 3:
-          return ByRadix<E, 3>::mask(weights, groups, n, m, mask);
-        default:
-          return ByRadix<E, 4>::mask(weights, groups, n, m, mask);
-      }
-    }
+  if (n == 0 || n == m) return fill_bits(mask, groups * m, n == 0);
+  switch (m) {
+    case 2:
+      return whole_mask<E, 2>(weights, groups, n, mask);
+    case 4:
+      return whole_mask<E, 4>(weights, groups, n, mask);
+    case 8:
+      return whole_mask<E, 8>(weights, groups, n, mask);
+    case 16:
+      return whole_mask<E, 16>(weights, groups, n, mask);
+    case 32:
+      return whole_mask<E, 32>(weights, groups, n, mask);
+    case 64:
+      return whole_mask<E, 64>(weights, groups, n, mask);
+    default:
+      break;
   }
+  if (m < 4) return padded_mask<E, 4>(weights, groups, n, m, mask);
+  if (m < 8) return padded_mask<E, 8>(weights, groups, n, m, mask);
+  if (m < 16) return padded_mask<E, 16>(weights, groups, n, m, mask);
+  if (m < 32) return padded_mask<E, 32>(weights, groups, n, m, mask);
+  if (m <= 64) return ByRadix<E, 1>::mask(weights, groups, n, m, mask);
+  if (m <= 128) return ByRadix<E, 2>::mask(weights, groups, n, m, mask);
+  if (m <= 192) return ByRadix<E, 3>::mask(weights, groups, n, m, mask);
+  if (m <= 256) return ByRadix<E, 4>::mask(weights, groups, n, m, mask);
   Searched<E>::mask(weights, groups, n, m, mask);
 }
 

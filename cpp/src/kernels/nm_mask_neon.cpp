@@ -307,16 +307,11 @@ void mask_by_cuts(const typename E::Bits* weights, std::size_t groups, std::size
   stream.finish();
 }
 
-void set_all(std::uint8_t* mask, std::size_t count, bool value) noexcept {
-  std::memset(mask, value ? 0xff : 0, (count + 7) / 8);
-  if (value && count % 8 != 0) mask[count / 8] = static_cast<std::uint8_t>((1u << count % 8) - 1);
-}
-
 template <class E>
 void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::size_t m,
                 std::uint8_t* mask) noexcept {
   const auto* bits = static_cast<const typename E::Bits*>(weights);
-  if (n == 0 || n == m) return set_all(mask, groups * m, n == 0);
+  if (n == 0 || n == m) return fill_bits(mask, groups * m, n == 0);
   switch (m) {
     case 2:
       return mask_by_ranks<E, 2>(bits, groups, n, mask);

@@ -1,4 +1,4 @@
-// nm_mask, scalar: the definition the other ISAs are tested against.
+// nm_mask and nm_columns, scalar: the definition the other ISAs are tested against.
 #include <cstring>
 
 #include "key.h"
@@ -58,8 +58,25 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
   }
 }
 
+template <class E>
+void nm_columns_of(const void* weights, std::size_t stride, std::size_t columns, std::size_t n,
+                   std::size_t m, std::uint8_t* mask, std::size_t mask_stride) noexcept {
+  for (std::size_t e = 0; e < m; ++e) std::memset(mask + e * mask_stride, 0, (columns + 7) / 8);
+  for (std::size_t c = 0; c < columns; ++c) {
+    typename E::Bits group[kMostUpright] = {};
+    std::uint8_t kept[kMostUpright / 8];
+    for (std::size_t e = 0; e < m; ++e) group[e] = static_cast<Keys<E>>(weights)[e * stride + c];
+    nm_mask_of<E>(group, 1, n, m, kept);
+    for (std::size_t e = 0; e < m; ++e) {
+      std::uint8_t& byte = mask[e * mask_stride + c / 8];
+      byte = static_cast<std::uint8_t>(byte | (kept[e / 8] >> e % 8 & 1u) << c % 8);
+    }
+  }
+}
+
 }  // namespace
 
 const PerDtype<NmMask> nm_mask = PRUNEPACK_PER_ELEMENT(nm_mask_of);
+const PerDtype<NmColumns> nm_columns = PRUNEPACK_PER_ELEMENT(nm_columns_of);
 
 }  // namespace prunepack::scalar

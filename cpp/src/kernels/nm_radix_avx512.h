@@ -4,32 +4,10 @@
 #pragma once
 
 #include "avx512.h"
+#include "mask_writer_avx512.h"
 
 namespace prunepack::avx512 {
 namespace {
-
-// Appends words of bits at any bit position, to a mask it begins.
-class MaskWriter {
- public:
-  explicit MaskWriter(std::uint8_t* mask) noexcept : out_(mask) {}
-  void append(std::uint64_t word, std::size_t count) noexcept {  // bits beyond `count` are 0
-    held_ |= word << used_;
-    if (used_ + count < 64) {
-      used_ += count;
-      return;
-    }
-    store_word(out_, held_);
-    out_ += 8;
-    held_ = used_ == 0 ? 0 : word >> (64 - used_);
-    used_ = used_ + count - 64;
-  }
-  void finish() noexcept { store_word(out_, held_, used_); }
-
- private:
-  std::uint8_t* out_;
-  std::uint64_t held_ = 0;
-  std::size_t used_ = 0;  // bits in held_, fewer than 64
-};
 
 // What is known of a group of up to kWords * 64 weights: of those that are left, which are neither
 // known to be kept nor known to be pruned, `to_keep_` will be kept.
