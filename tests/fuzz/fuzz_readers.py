@@ -120,10 +120,10 @@ def _limited(path: Path, nbytes: int) -> bool:
         tracemalloc.start()  # for good: to stop and start it again loses memory each time
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
-    begin = time.process_time()
-    sound = _is_sound(path)
+    sound, seconds = _timed(path)
     peak = tracemalloc.get_traced_memory()[1] - before
-    seconds = time.process_time() - begin
+    if seconds > MOST_SECONDS:  # what another process does to the caches is no finding
+        seconds = min(seconds, _timed(path)[1], _timed(path)[1])
     if peak > most:
         msg = f"{nbytes} bytes made it allocate {peak}"
         raise Finding(msg)
@@ -131,6 +131,12 @@ def _limited(path: Path, nbytes: int) -> bool:
         msg = f"{nbytes} bytes took it {seconds:.1f} s"
         raise Finding(msg)
     return sound
+
+
+def _timed(path: Path) -> tuple[bool, float]:
+    begin = time.process_time()
+    sound = _is_sound(path)
+    return sound, time.process_time() - begin
 
 
 def _is_sound(path: Path) -> bool:
