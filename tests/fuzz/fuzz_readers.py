@@ -2,7 +2,8 @@
 """Hostile files for every reader: each is read, or refused by a message that names the file.
 
 An input says which sound file to begin with and what to spoil in it, or is a file itself. With
-Atheris (`pip install atheris`) it is a fuzzer that is led by coverage; without, it replays inputs:
+Atheris (`pip install atheris`) it is a fuzzer that is led by coverage; without, or with --replay, it
+reads each input once:
 
     python tests/fuzz/fuzz_readers.py tests/fuzz/corpus/readers [-max_total_time=60 ...]
 """
@@ -21,8 +22,8 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    HAS_ATHERIS = importlib.util.find_spec("atheris") is not None
-    if HAS_ATHERIS:
+    FUZZES = "--replay" not in sys.argv and importlib.util.find_spec("atheris") is not None
+    if FUZZES:
         atheris = importlib.import_module("atheris")
         with atheris.instrument_imports(
             include=["prunepack", "zipfile", "tomllib", "json", "numpy.lib"]
@@ -119,10 +120,10 @@ def _limited(path: Path, nbytes: int) -> bool:
         tracemalloc.start()  # for good: to stop and start it again loses memory each time
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
-    begin = time.process_time()
-    sound = _is_sound(path)
+    sound, seconds = _timed(path)
     peak = tracemalloc.get_traced_memory()[1] - before
-    seconds = time.process_time() - begin
+    if seconds > MOST_SECONDS:  # what another process does to the caches is no finding
+        seconds = min(seconds, _timed(path)[1], _timed(path)[1])
     if peak > most:
         msg = f"{nbytes} bytes made it allocate {peak}"
         raise Finding(msg)
@@ -130,6 +131,12 @@ def _limited(path: Path, nbytes: int) -> bool:
         msg = f"{nbytes} bytes took it {seconds:.1f} s"
         raise Finding(msg)
     return sound
+
+
+def _timed(path: Path) -> tuple[bool, float]:
+    begin = time.process_time()
+    sound = _is_sound(path)
+    return sound, time.process_time() - begin
 
 
 def _is_sound(path: Path) -> bool:
@@ -167,7 +174,7 @@ def replay(paths: list[Path]) -> int:
 
 if __name__ == "__main__":
     seeds()  # beforehand, or the first input would seem slow
-    if HAS_ATHERIS:
+    if FUZZES:
         atheris.Setup(sys.argv, lambda octets: run(octets) and None)
         atheris.Fuzz()
     else:
