@@ -159,7 +159,7 @@ def state():
 WINDOWS = 4
 for functions, count in ((quick, calls), (on_files, max(calls // 5, 120))):
     for name, call in functions.items():
-        for _ in range(count // 4 + 10):
+        for _ in range(count // 4 + 400):  # until caches are full
             call()
         states = [state()]
         for _ in range(WINDOWS):

@@ -135,12 +135,11 @@ def _locked_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
                 ours = False
                 error.filename = str(target)  # the name the caller knows
                 raise
-            try:
+            with contextlib.ExitStack() as opened:
+                opened.callback(_close, file.close)
                 if lock(file.fileno()) and temporary.exists():
                     yield temporary, file
                     return
-            finally:
-                _close(file.close)
         except BaseException:
             if ours:
                 temporary.unlink(missing_ok=True)
@@ -159,20 +158,25 @@ def _locked_folder(target: Path) -> Iterator[Path]:
                 ours = False
                 error.filename = str(target)
                 raise
-            try:
-                descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:  # another run took it for dead
-                continue
-            try:
+            with contextlib.ExitStack() as opened:
+                descriptor = _opened(temporary)
+                if descriptor is None:  # another run took it for dead
+                    continue
+                opened.callback(_close, partial(os.close, descriptor))
                 if lock(descriptor) and temporary.exists():
                     yield temporary
                     return
-            finally:
-                _close(partial(os.close, descriptor))
         except BaseException:
             if ours:
                 remove(temporary)
             raise
+
+
+def _opened(folder: Path) -> int | None:
+    try:
+        return os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
 
 
 def _close(close: Callable[[], None]) -> None:
