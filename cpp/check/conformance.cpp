@@ -2,7 +2,8 @@
 // products the right sums.
 //
 //   prunepack_check [--quick] [--threaded] [ISA ...]   compare these, or all; exit 1 if one differs
-//   prunepack_check --chosen                           print the ISA that kernels() takes here
+//   prunepack_check --usable                           print the ISAs that can run here
+//   prunepack_check --chosen                           print the one that kernels() takes
 //
 // --quick tries less, for emulated CPUs; --threaded only what runs on threads, for a sanitizer.
 #include <cstdio>
@@ -17,12 +18,12 @@ namespace {
 
 struct Options {
   Effort effort = Effort::full;
-  bool only_chosen = false, only_threaded = false;
+  bool only_usable = false, only_chosen = false, only_threaded = false;
   std::vector<const Kernels*> tables{};
 };
 
 constexpr const char* kUsage =
-    "usage: prunepack_check [--quick] [--threaded] [ISA ...] | --chosen\n";
+    "usage: prunepack_check [--quick] [--threaded] [ISA ...] | --usable | --chosen\n";
 
 std::vector<const Kernels*> all_tables() {
   std::vector<const Kernels*> tables;
@@ -39,12 +40,21 @@ const Kernels* table_called(const char* wanted) {
   return nullptr;
 }
 
+int print_names(const std::vector<const Kernels*>& tables) {
+  for (const Kernels* table : tables) {
+    if (std::puts(name(table->isa)) < 0) return 1;
+  }
+  return 0;
+}
+
 bool parse(int argc, char** argv, Options& options) {
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--quick") == 0) {
       options.effort = Effort::quick;
     } else if (std::strcmp(argv[i], "--threaded") == 0) {
       options.only_threaded = true;
+    } else if (std::strcmp(argv[i], "--usable") == 0) {
+      options.only_usable = true;
     } else if (std::strcmp(argv[i], "--chosen") == 0) {
       options.only_chosen = true;
     } else if (const Kernels* table = table_called(argv[i]); table != nullptr) {
@@ -62,8 +72,9 @@ int run(int argc, char** argv) {
   if (!parse(argc, argv, options)) return 2;
   const char* chosen = name(kernels().isa);
   if (options.only_chosen) return std::puts(chosen) < 0;
-
   if (options.tables.empty()) options.tables = all_tables();
+  if (options.only_usable) return print_names(options.tables);
+
   std::printf("chosen: %s\n", chosen);
   Report report;
   check_threads(options.tables.front()->isa, report);

@@ -519,7 +519,7 @@ def load_file(path: str | os.PathLike[str], *, mapped: bool = True) -> dict[str,
 
     Notes
     -----
-    A view shows what the file has become, as `numpy.memmap` does. If another process writes to it in
+    A view shows what the file has become, as ``numpy.memmap`` does. If another process writes to it in
     place, what was checked when it was loaded may no longer hold; if it cuts it short, touching what
     is gone ends this process with SIGBUS. A file that is replaced as a whole, as `save_file`
     and all good tools do, changes nothing for views of the old one. Load with ``mapped=False``
