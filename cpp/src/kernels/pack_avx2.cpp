@@ -108,7 +108,7 @@ void put_16_bytes(void* to, __m128i bytes) noexcept {
 // Two times 8 bytes.
 __m128i load_halves(const void* low, const void* high) noexcept {
   return _mm_castpd_si128(
-      _mm_loadh_pd(_mm_load_sd(static_cast<const double*>(low)), static_cast<const double*>(high)));
+      _mm_loadh_pd(_mm_castsi128_pd(load_8_bytes(low)), static_cast<const double*>(high)));
 }
 
 // A shuffle of words knows no kNone; widened with its sign, it tells the blend.
