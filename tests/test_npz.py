@@ -252,12 +252,13 @@ def test_headers_of_other_writers(tmp_path: Path, header: str, version: int) -> 
 def test_threads_read_side_by_side(tmp_path: Path) -> None:
     """The zipfile of Python 3.12.1 gives a thread the bytes that another one has sought."""
     path = tmp_path / "m.npz"
-    np.savez(path, **{str(i): np.full((50 + i, 7), i, np.float32) for i in range(30)})
+    arrays: dict[str, Any] = {str(i): np.full((50 + i, 7), i, np.float32) for i in range(30)}
+    np.savez(path, **arrays)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         with open_file(path) as file, ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(file.read, file.names * 100))
+            found: list[Any] = list(pool.map(file.read, file.names * 100))
     finally:
         sys.setswitchinterval(before)
-    assert [array[0, 0] for array in found] == [int(name) for name in file.names * 100]  # type: ignore[index,union-attr]
+    assert [array[0, 0] for array in found] == [int(name) for name in file.names * 100]
