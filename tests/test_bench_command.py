@@ -45,7 +45,7 @@ def test_json(capsys: pytest.CaptureFixture[str], dtype: str) -> None:
             assert 0 < timing["p10"] <= timing["speedup"] <= timing["p90"]
             assert timing["rounds"] >= 5
     for timings in zip(*(row["timings"] for row in shape["dense"]), strict=True):
-        assert sum(timing["speedup"] == 1 for timing in timings) == 1, "one is the fastest"
+        assert any(timing["speedup"] == 1 for timing in timings), "one is the fastest"
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
