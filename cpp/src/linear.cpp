@@ -49,11 +49,14 @@ Product product_of(const Kernels& kernels, Layout layout, const Prepared& matrix
   }
 }
 
-// The activations in the order of panels.h, in batches one after the other.
+// The activations in the order of panels.h, in batches one after the other. Of no columns a block
+// too, for kernels that reckon where the next row of it begins before they see that there is none.
 class Arranged {
  public:
   Arranged(const Prepared& matrix, const LinearArguments& arguments, Product product)
-      : blocks_(matrix.blocks), product_(product), steps_(arguments.batch, 1.0f) {
+      : blocks_(std::max<std::size_t>(matrix.blocks, 1)),
+        product_(product),
+        steps_(arguments.batch, 1.0f) {
     for (std::size_t row = 0; row < arguments.batch; row += kMostBatch) {
       padded_ += padded_batch(std::min(kMostBatch, arguments.batch - row));
     }
