@@ -35,6 +35,7 @@ ROOT = HERE.parent.parent
 WORK = ROOT / "build" / os.environ.get("PRUNEPACK_MUTANTS", "mutants")  # for two runs at once
 TREE = WORK / "tree"
 PATIENCE = 900  # seconds: what takes longer hangs, which is noticed too
+PYTHONPATH = f"{HERE.parent / 'instead'}:{TREE / 'python'}"
 EMULATOR = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
 
 
@@ -177,9 +178,7 @@ def noticed_by(check: str) -> str | None:
     try:
         if check.endswith("-check"):
             return failed_family(check)
-        done = attempt(
-            command_of(check), PYTHONPATH=str(TREE / "python"), HYPOTHESIS_PROFILE="short"
-        )
+        done = attempt(command_of(check), PYTHONPATH=PYTHONPATH, HYPOTHESIS_PROFILE="short")
     except subprocess.TimeoutExpired:
         return f"{check} (hangs)"
     if done.returncode == 0:
@@ -228,10 +227,23 @@ def build_the_sound_code(mutants: Sequence[Mutant], *, trusted: bool) -> None:
     """Build everything, and run every check: one that fails anyway would notice everything."""
     for check in dict.fromkeys(check for mutant in mutants for check in mutant.checks):
         build(check)
+        if not check.endswith("-check"):
+            see_that_the_copy_is_imported()
         noticed = None if trusted else noticed_by(check)
         if noticed is not None:
             msg = f"fails on the code as it is: {noticed}"
             raise RuntimeError(msg)
+
+
+def see_that_the_copy_is_imported() -> None:
+    """Raise an error if tests would import another prunepack, which no mutant is in."""
+    told = attempt(
+        [sys.executable, "-c", "from prunepack import _core; print(_core.__file__)"],
+        PYTHONPATH=PYTHONPATH,
+    ).stdout
+    if not told.startswith(str(TREE)):
+        msg = f"tests must import prunepack from {TREE}, they import {told}"
+        raise RuntimeError(msg)
 
 
 def main() -> int:
