@@ -174,6 +174,24 @@ def test_float16_is_widened_exactly(isa: str, layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("batch", [1, 8, 40], ids=lambda batch: f"batch{batch}")
+def test_activations_are_rounded_to_bfloat16_as_numbers_are(
+    isa: str, layout: str, batch: int
+) -> None:
+    """To the nearest, to even between two; NaN stays NaN whichever of its bits are set."""
+    bits = [0x3F808000, 0x3F818000, 0x3F808001, 0x3F817FFF, 0xBF808000]
+    bits += [0x7F800001, 0xFF800001, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000]
+    x = np.resize(np.array(bits, np.uint32), 5 * batch).view(np.float32).reshape(5, batch, 1)
+    on = Operations(isa)
+    one = on.prepare(np.ones((1, 1), BFLOAT16), layout, "bfloat16")
+    for rows in x:
+        y = on.linear(rows, one, 1, activations="bfloat16")
+        with np.errstate(invalid="ignore"):
+            expected = rows.astype(BFLOAT16).astype(np.float32)
+        assert np.array_equal(y, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_int8_sums_do_not_saturate(isa: str, layout: str) -> None:
     w = np.full((16, 4096), -128, np.int8)
     w[1::2, ::2] = 127
