@@ -174,6 +174,14 @@ def test_float16_is_widened_exactly(isa: str, layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_columns_of_two_stripes(isa: str, product: tuple[np.dtype[Any], str], layout: str) -> None:
+    dtype, activations = product
+    w = sparse_matrix("50 %", dtype, (17, 7080))  # an odd number of chunks
+    for batch in (2, 66) if layout in ("bitmask", "index") else (2,):  # 66 are expanded
+        assert_product(Operations(isa), rows_of_x(batch, 7080), w, layout, activations)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("batch", [1, 8, 40], ids=lambda batch: f"batch{batch}")
 def test_activations_are_rounded_to_bfloat16_as_numbers_are(
     isa: str, layout: str, batch: int
