@@ -172,7 +172,7 @@ def test_what_is_not_locked_yet_is_not_lost(
 
     def remove(path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY)
-        taken.append(_leftovers.lock(descriptor))
+        taken.append(_leftovers.lock(descriptor, without_locks=True))
         os.close(descriptor)
 
     unlocked = name_beside(target)

@@ -11,7 +11,7 @@ import mmap
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,24 +21,28 @@ from prunepack import _core
 from reference import key
 from samples import DTYPES, REGISTER_BYTES, bits_type, random_bits
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 COMPUTABLE = [each for each in DTYPES if each.name in ("float32", "float16", "bfloat16", "int8")]
 LIBC = ctypes.CDLL(None, use_errno=True)
 PAGE = mmap.PAGESIZE
 
 
 class Cliff:
-    """A page of memory with a page behind it that nobody may touch."""
+    """Pages of memory with a page behind them that nobody may touch."""
 
-    def __init__(self) -> None:
-        self._pages = mmap.mmap(-1, 2 * PAGE)
+    def __init__(self, pages: int = 1) -> None:
+        self._size = pages * PAGE
+        self._pages = mmap.mmap(-1, self._size + PAGE)
         begin = ctypes.addressof(ctypes.c_char.from_buffer(self._pages))
-        if LIBC.mprotect(ctypes.c_void_p(begin + PAGE), ctypes.c_size_t(PAGE), 0) != 0:
+        if LIBC.mprotect(ctypes.c_void_p(begin + self._size), ctypes.c_size_t(PAGE), 0) != 0:
             raise OSError(ctypes.get_errno(), "mprotect")
-        self._page = np.frombuffer(self._pages, np.uint8, PAGE)
+        self._page = np.frombuffer(self._pages, np.uint8, self._size)
 
     def place(self, array: np.ndarray) -> np.ndarray:
-        """Copy an array to the very end of the page."""
-        end = self._page[PAGE - array.nbytes :].view(array.dtype).reshape(array.shape)
+        """Copy an array to the very end of the pages."""
+        end = self._page[self._size - array.nbytes :].view(array.dtype).reshape(array.shape)
         end[...] = array
         return end
 
@@ -74,6 +78,18 @@ def walk(isa: str) -> None:
                 walk_linear(given, values, element, cols, cliffs[3:], where)
 
 
+def walk_samples(isa: str) -> None:
+    """Take samples, whose runs begin anywhere, of weights that end where their last stretch does."""
+    element, runs = np.dtype(np.float32), 1024
+    cliffs = [Cliff(pages=128), Cliff(pages=4)]
+    for stretch in range(65, 121):
+        w = np.arange(runs * stretch, dtype=np.uint32).reshape(1, -1)
+        x, mask = cliffs[0].place(w), cliffs[1].place(np.zeros((1, w.size // 8), np.uint8))
+        _core.smallest_mask(
+            x, kernel_dtype(element), 1, w.size // 2, 1, w.size, mask, threads=1, isa=isa
+        )
+
+
 def walk_linear(
     mask: np.ndarray,
     values: np.ndarray,
@@ -93,10 +109,12 @@ def walk_linear(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
-def test_nothing_past_the_end_is_touched(isa: str) -> None:
+@pytest.mark.parametrize("way", [walk, walk_samples], ids=lambda way: way.__name__)
+def test_nothing_past_the_end_is_touched(isa: str, way: Callable[[str], None]) -> None:
     here = os.pathsep.join(path for path in sys.path if path)
+    code = f"import test_bounds; test_bounds.{way.__name__}({isa!r}); print('whole')"
     result = subprocess.run(
-        [sys.executable, "-c", f"from test_bounds import walk; walk({isa!r}); print('whole')"],
+        [sys.executable, "-c", code],
         check=False,
         capture_output=True,
         text=True,

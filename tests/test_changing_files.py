@@ -7,6 +7,7 @@ mixes two states of a file. What becomes of temporary files is in test_atomic.py
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,27 @@ def test_a_source_that_changes_is_an_error(
         JOBS[job](source, target, tell, threads)
     assert contents(target) == before
     assert contents(source).keys() == kept.keys()
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "out"}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_file_that_changes_while_it_is_carried_along(
+    tmp_path: Path, target: Path, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_folder(tmp_path / "model")
+    (source / "notes.bin").write_bytes(bytes(8192))
+    before = contents(target)
+    copy = shutil.copyfileobj
+
+    def copy_while_it_changes(old: Any, new: Any, length: int) -> None:
+        copy(old, new, length)
+        if Path(old.name).name == "notes.bin":
+            change(Path(old.name))
+
+    monkeypatch.setattr(shutil, "copyfileobj", copy_while_it_changes)
+    with pytest.raises(pp.FormatError, match=f"notes.bin.*must not change.*{CHANGES[change]}"):
+        pp.prune_checkpoint(source, target, pp.NM(2, 4), overwrite=True)
+    assert contents(target) == before
     assert {path.name for path in tmp_path.iterdir()} == {"model", "out"}
 
 

@@ -174,6 +174,32 @@ def test_float16_is_widened_exactly(isa: str, layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_columns_of_two_stripes(isa: str, product: tuple[np.dtype[Any], str], layout: str) -> None:
+    dtype, activations = product
+    w = sparse_matrix("50 %", dtype, (17, 7080))  # an odd number of chunks
+    for batch in (2, 66) if layout in ("bitmask", "index") else (2,):  # 66 are expanded
+        assert_product(Operations(isa), rows_of_x(batch, 7080), w, layout, activations)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("batch", [1, 8, 40], ids=lambda batch: f"batch{batch}")
+def test_activations_are_rounded_to_bfloat16_as_numbers_are(
+    isa: str, layout: str, batch: int
+) -> None:
+    """To the nearest, to even between two; NaN stays NaN whichever of its bits are set."""
+    bits = [0x3F808000, 0x3F818000, 0x3F808001, 0x3F817FFF, 0xBF808000]
+    bits += [0x7F800001, 0xFF800001, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000]
+    x = np.resize(np.array(bits, np.uint32), 5 * batch).view(np.float32).reshape(5, batch, 1)
+    on = Operations(isa)
+    one = on.prepare(np.ones((1, 1), BFLOAT16), layout, "bfloat16")
+    for rows in x:
+        y = on.linear(rows, one, 1, activations="bfloat16")
+        with np.errstate(invalid="ignore"):
+            expected = rows.astype(BFLOAT16).astype(np.float32)
+        assert np.array_equal(y, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_int8_sums_do_not_saturate(isa: str, layout: str) -> None:
     w = np.full((16, 4096), -128, np.int8)
     w[1::2, ::2] = 127
@@ -248,3 +274,14 @@ def test_the_layout_follows_the_pattern(isa: str, pattern: str, layouts: set[str
         pytest.skip("scalar code is slow in every layout alike")
     w = sparse_matrix(pattern, FLOAT32, (128, 256))
     assert Operations(isa).prepare(w).layout in layouts
+
+
+@pytest.mark.parametrize(("kept", "layout"), [(15, "index"), (17, "bitmask")])
+def test_an_index_has_slots_for_at_most_a_quarter(isa: str, kept: int, layout: str) -> None:
+    if isa != "avx512":
+        pytest.skip("only AVX-512 is fast enough at indices to want more of them")
+    random = np.random.default_rng(0)
+    w = np.zeros((128, 4, 64), np.float32)
+    for of_a_chunk in w.reshape(-1, 64):
+        of_a_chunk[random.choice(64, kept, replace=False)] = 1
+    assert Operations(isa).prepare(w.reshape(128, 256)).layout == layout

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import prunepack as pp
 import reference
 from per_isa import Operations, guarded
+from prunepack import _core
 from samples import (
     DISTRIBUTIONS,
     FLOATS,
@@ -92,6 +93,19 @@ def test_two_million_weights(isa: str, dtype: np.dtype[Any]) -> None:
         assert same_bits(actual_mask, mask), threads
         assert same_bits(actual_values, values), threads
         assert same_bits(on.unpack(mask, values, LARGE), dense), threads
+
+
+@pytest.mark.parametrize("shift", [0, 1, 32])
+def test_results_that_no_cache_holds(isa: str, shift: int) -> None:
+    """They are written past the caches, but only where that can be done by whole lines."""
+    rows, cols = 4097, 4099
+    w = random_bits(np.dtype(np.int8), (rows, cols))
+    mask, values, _ = reference.pack(w, all_kept(w))
+    memory = np.empty(w.nbytes + 64 + shift, np.uint8)
+    begin = -memory.ctypes.data % 64 + shift
+    out = memory[begin : begin + w.nbytes].reshape(w.shape)
+    _core.unpack(mask, values.view(np.uint8), _core.Dtype.int8, rows, cols, out, threads=1, isa=isa)
+    assert same_bits(out.view(np.int8), w)
 
 
 # The public functions.

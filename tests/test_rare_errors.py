@@ -273,9 +273,9 @@ def test_temporary_that_another_took_for_dead(
     """Between being made and being locked it may be removed: then there is another one."""
     locks = []
 
-    def lock(descriptor: int) -> bool:
+    def lock(descriptor: int, *, without_locks: bool) -> bool:
         locks.append(descriptor)
-        return len(locks) > 1 and _leftovers.lock(descriptor)
+        return len(locks) > 1 and _leftovers.lock(descriptor, without_locks=without_locks)
 
     monkeypatch.setattr(_atomic, "lock", lock)
     with replacing(tmp_path / "x"):

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "check.h"
+#include "memory.h"
 #include "prunepack/masks.h"
 #include "prunepack/pack.h"
 #include "weights.h"
@@ -78,6 +79,16 @@ class Comparison {
              parameters[1],
              parameters[2]}}},
           [] {}, [&] { return actual == expected; });
+    }
+  }
+
+  // For what may give any result, but must not go beyond the memory it was given.
+  template <class Operation>
+  void never_faults(const Tensor& tensor, const Operation& operation) {
+    for (const unsigned threads : {1u, 5u}) {
+      report_.compare(
+          {tensor.dtype, tensor.distribution, {{{"threads", threads}}}},
+          [&] { operation(tested_, threads); }, [] { return true; });
     }
   }
 
@@ -176,6 +187,18 @@ void unpacks(const Tensor& tensor, Comparison& compare) {
           });
 }
 
+// Masks with more bits set than there are values: others may write to them once they are checked.
+void unpacks_of_changed_masks(const Tensor& tensor, Comparison& compare) {
+  const Bytes mask = mask_of(tensor);
+  const std::size_t kept = kernels_for(Isa::scalar)->count_bits(mask.data(), mask.size()) / 2;
+  const Guarded values(std::max<std::size_t>(kept, 1) * width(tensor.dtype));
+  Bytes weights(tensor.data.size());
+  compare.never_faults(tensor, [&](const Kernels& kernels, unsigned threads) {
+    unpack(kernels, mask.data(), values.tail(kept * width(tensor.dtype)), kept, tensor.dtype,
+           tensor.rows(), tensor.columns(), weights.data(), threads);
+  });
+}
+
 void applied_masks(const Tensor& tensor, Comparison& compare) {
   const Bytes mask = mask_of(tensor);
   for (const bool in_place : {false, true}) {
@@ -208,6 +231,7 @@ constexpr struct {
     {"block masks", block_masks},
     {"pack", packs},
     {"unpack", unpacks},
+    {"changed masks", unpacks_of_changed_masks},
     {"apply masks", applied_masks},
     {"count rows", row_counts},
 };

@@ -137,7 +137,7 @@ def _locked_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
                 raise
             with contextlib.ExitStack() as opened:
                 opened.callback(_close, file.close)
-                if lock(file.fileno()) and temporary.exists():
+                if lock(file.fileno(), without_locks=True) and temporary.exists():
                     yield temporary, file
                     return
         except BaseException:
@@ -163,7 +163,7 @@ def _locked_folder(target: Path) -> Iterator[Path]:
                 if descriptor is None:  # another run took it for dead
                     continue
                 opened.callback(_close, partial(os.close, descriptor))
-                if lock(descriptor) and temporary.exists():
+                if lock(descriptor, without_locks=True) and temporary.exists():
                     yield temporary
                     return
         except BaseException:

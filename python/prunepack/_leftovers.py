@@ -33,13 +33,16 @@ def name_beside(target: Path, kind: str = TEMPORARY) -> Path:
     return target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}.{kind}")
 
 
-def lock(descriptor: int) -> bool:
-    """Lock an open temporary file or folder for this process; False if another holds it."""
+def lock(descriptor: int, *, without_locks: bool) -> bool:
+    """Lock an open temporary file or folder for this process; False if another holds it.
+
+    A file system may have no locks. Then whoever made a file may write to it (`without_locks` is
+    True), and nobody dares to remove one (False).
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        # A file system without locks: the file is ours, and nobody will dare to remove it.
-        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+        return without_locks and error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
     return True
 
 
@@ -84,17 +87,9 @@ def _locked(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _takes_lock(descriptor)
+        yield lock(descriptor, without_locks=False)
     finally:
         os.close(descriptor)
-
-
-def _takes_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _remove(path: Path, target: Path) -> None:

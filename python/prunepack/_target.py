@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._atomic import creating_files, replacing, replacing_folder
+from ._file_bytes import FileState
 from ._files import create_file, header_nbytes, place_in_file, stored_names
 from ._folder import everything_in
 from ._index import index_text
@@ -210,7 +211,7 @@ def _carry(source: Checkpoint, folder: Path, texts: Mapping[str, str], *, in_pla
         if name in texts:
             target.write_text(texts[name], "utf-8")
         else:
-            shutil.copyfile(source.path / name, target)
+            _copy(source.path / name, target)
         shutil.copymode(source.path / name, target)
     if in_place:
         known = {*source.folder.own, *source.folder.carried}
@@ -228,7 +229,16 @@ def _link(source: Path, target: Path) -> None:
     try:
         target.hardlink_to(source)
     except OSError:
-        shutil.copy2(source, target)
+        _copy(source, target)
+        shutil.copystat(source, target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy what is in a file, or raise a FormatError if that changes meanwhile."""
+    with source.open("rb") as old, target.open("xb") as new:
+        before = FileState.of(old.fileno())
+        shutil.copyfileobj(old, new, 1 << 20)
+        before.check(old.fileno(), str(source))
 
 
 def _are_same(one: Path, other: Path) -> bool:
