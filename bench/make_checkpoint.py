@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from prunepack._files import TensorInfo, create_file
+from prunepack._file_writer import create_file
 from prunepack._index import index_text
+from prunepack._tensor_info import TensorInfo
 from prunepack._words import size
 
 if TYPE_CHECKING:

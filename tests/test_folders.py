@@ -28,7 +28,8 @@ from folders import (
     write_index,
 )
 from models import dense_of, pruned
-from prunepack._files import TensorInfo, create_file
+from prunepack._file_writer import create_file
+from prunepack._tensor_info import TensorInfo
 from samples import same_bits
 
 if TYPE_CHECKING:

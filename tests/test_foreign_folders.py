@@ -15,8 +15,9 @@ import prunepack as pp
 from folders import LINEARS, contents, tensors_of, transformer, write_folder
 from models import dense_of, pruned
 from prunepack._cli import main
-from prunepack._files import TensorInfo, create_file
+from prunepack._file_writer import create_file
 from prunepack._storage import Storage
+from prunepack._tensor_info import TensorInfo
 from samples import same_bits
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import pytest
 
 from prunepack import pack
 from prunepack._entries import NUMPY_DTYPES, RawTensor
-from prunepack._files import load_file, open_file, save_file
+from prunepack._file_reader import open_file
+from prunepack._files import load_file, save_file
 from prunepack._npy_header import NATIVE_DTYPES
 
 

@@ -27,7 +27,7 @@ from folders import contents, write_folder
 from prunepack import _atomic, _demo, _leftovers, _strict_json, _text
 from prunepack._bench import _machine, run_bench
 from prunepack._cli import main
-from prunepack._files import open_file
+from prunepack._file_reader import open_file
 from prunepack._regular import open_regular
 from prunepack._safetensors import SafetensorsFile
 from prunepack._source import open_checkpoint

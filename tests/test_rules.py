@@ -14,7 +14,7 @@ from folders import LINEARS, contents, tensors_of, transformer, write_folder
 from models import pruned
 from prunepack import _words
 from prunepack._cli import main
-from prunepack._files import TensorInfo
+from prunepack._tensor_info import TensorInfo
 from samples import same_bits
 
 if TYPE_CHECKING:

@@ -26,9 +26,11 @@ from prunepack import FormatError
 from prunepack import _safetensors_writer as writer_module
 from prunepack._atomic import replacing
 from prunepack._entries import NUMPY_DTYPES, Entry, RawTensor
-from prunepack._files import TensorInfo, create_file, load_file, save_file
+from prunepack._file_writer import create_file
+from prunepack._files import load_file, save_file
 from prunepack._safetensors import SafetensorsFile
 from prunepack._safetensors_writer import safetensors_writer
+from prunepack._tensor_info import TensorInfo
 
 Array = np.ndarray[Any, Any]
 deserialize: Callable[[bytes], list[tuple[str, dict[str, Any]]]] = safetensors.deserialize
@@ -423,7 +425,8 @@ def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
     before = path.read_bytes()
     script = (
         "import os, signal, sys, numpy as np\n"
-        "from prunepack._files import TensorInfo, create_file\n"
+        "from prunepack._file_writer import create_file\n"
+        "from prunepack._tensor_info import TensorInfo\n"
         "plan = {n: TensorInfo('F64', (9,)) for n in 'ab'}\n"
         "with create_file(sys.argv[1], plan) as file:\n"
         "    file.write('a', np.ones(9))\n"

@@ -18,11 +18,14 @@ from safetensors import numpy as library
 
 from prunepack import PackedTensor, pack
 from prunepack._dtypes import DTYPES
-from prunepack._files import TensorInfo, create_file, load_file, open_file, save_file
+from prunepack._file_reader import open_file
+from prunepack._file_writer import create_file
+from prunepack._files import load_file, save_file
 from prunepack._safetensors import SafetensorsFile
 from prunepack._sparse_24 import stored_parts_24
 from prunepack._sparse_bitmask import Origin
 from prunepack._storage import Storage
+from prunepack._tensor_info import TensorInfo
 
 deserialize: Callable[[bytes], list[tuple[str, dict[str, Any]]]] = safetensors.deserialize
 DATA = Path(__file__).parent / "data" / "compressed-tensors"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from ._folder import INDEX_NAME, SINGLE_NAME
 
 if TYPE_CHECKING:
-    from ._files import TensorInfo
     from ._source import Checkpoint
     from ._storage import Storage
+    from ._tensor_info import TensorInfo
 
 
 @dataclass(frozen=True)

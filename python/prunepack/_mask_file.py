@@ -12,9 +12,11 @@ import numpy as np
 
 from ._entries import checked_nbytes
 from ._errors import FormatError
-from ._files import TensorFile, TensorInfo, create_file, open_file
+from ._file_reader import TensorFile, open_file
+from ._file_writer import create_file
 from ._masks import Mask
 from ._strict_json import Object, parse, shown
+from ._tensor_info import TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

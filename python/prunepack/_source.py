@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from ._closing import ClosesItself
-from ._files import TensorFile, open_file
+from ._file_reader import TensorFile, open_file
 from ._folder import Folder, look_into
 from ._shards import Shards
 from ._sparse_bitmask import METADATA_KEY
@@ -15,7 +15,7 @@ from ._sparse_bitmask import METADATA_KEY
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ._files import Tensor, TensorInfo
+    from ._tensor_info import Tensor, TensorInfo
 
 
 def nbytes_of(path: Path) -> int:

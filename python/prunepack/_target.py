@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._atomic import creating_files, replacing, replacing_folder
 from ._file_bytes import FileState
-from ._files import create_file, header_nbytes, place_in_file, stored_names
+from ._file_writer import create_file, header_nbytes, place_in_file, stored_names
 from ._folder import everything_in
 from ._index import index_text
 from ._layout import Layout
@@ -19,8 +19,9 @@ from ._sparse_bitmask import look_packed
 from ._storage import PACKED, Storage
 
 if TYPE_CHECKING:
-    from ._files import Tensor, TensorFileWriter, TensorInfo
+    from ._file_writer import TensorFileWriter
     from ._source import Checkpoint
+    from ._tensor_info import Tensor, TensorInfo
 
     _ShardOpener: TypeAlias = Callable[
         [str, Mapping[str, TensorInfo]], contextlib.AbstractContextManager[TensorFileWriter]

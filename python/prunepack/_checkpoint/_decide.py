@@ -10,8 +10,8 @@ from ._ties import tie
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._files import TensorInfo
     from .._source import Checkpoint
+    from .._tensor_info import TensorInfo
     from ._rules import Rules
     from ._selection import Selection
 

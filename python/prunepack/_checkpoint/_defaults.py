@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .._globs import any_match
 
 if TYPE_CHECKING:
-    from .._files import TensorInfo
+    from .._tensor_info import TensorInfo
 
 # Embeddings are looked up, not multiplied with, and the output head is often the same tensor:
 # pruning them costs the most accuracy for a weight. The globs cover the names that Hugging Face

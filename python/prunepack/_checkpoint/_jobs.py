@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._arrays import Array
-    from .._files import Tensor, TensorInfo
     from .._patterns import Pattern
+    from .._tensor_info import Tensor, TensorInfo
     from ._selection import Decision, Selection
 
 # Below this share of the dense size, a packed tensor is smaller whatever the estimate missed. Above

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
-    from .._files import Tensor, TensorInfo
     from .._patterns import Pattern
+    from .._tensor_info import Tensor, TensorInfo
 
 
 def inspect_checkpoint(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .._arrays import Weights
 from .._dtypes import is_prunable
-from .._files import format_of
+from .._formats import format_of
 from .._mask_file import MaskFile, MaskInfo, create_masks, is_mask_file
 from .._masks import Mask, mask_bits
 from .._packed import PackedTensor, pack
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
 
-    from .._files import Tensor, TensorInfo
     from .._patterns import Pattern
     from .._source import Checkpoint
+    from .._tensor_info import Tensor, TensorInfo
     from ._reports import CheckpointReport
 
 

@@ -18,8 +18,8 @@ from ._ties import tie
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from .._files import Tensor, TensorInfo
     from .._source import Checkpoint
+    from .._tensor_info import Tensor, TensorInfo
     from .._together import Look
     from ._selection import Decision
 

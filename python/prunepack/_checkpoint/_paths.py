@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._errors import FormatError
-from .._files import FORMATS, format_of
 from .._folder import everything_in, look_into
+from .._formats import FORMATS, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from .._files import Tensor, TensorInfo
     from .._source import Checkpoint
+    from .._tensor_info import Tensor, TensorInfo
 
     Counts = npt.NDArray[np.int64]
 

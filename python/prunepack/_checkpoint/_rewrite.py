@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from .._files import Tensor, TensorInfo
     from .._source import Checkpoint
     from .._storage import Storage
+    from .._tensor_info import Tensor, TensorInfo
 
 _logger = logging.getLogger("prunepack")
 

@@ -13,7 +13,7 @@ from .._patterns import Pattern, check_pattern, integer
 from .._strict_json import reason, shown
 
 if TYPE_CHECKING:
-    from .._files import TensorInfo
+    from .._tensor_info import TensorInfo
 
 LeftAlone: TypeAlias = Literal["skip", "keep dense"]
 _MOST_REGEX = 10_000  # Python takes seconds to compile one of some 100,000

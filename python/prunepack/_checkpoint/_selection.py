@@ -14,8 +14,8 @@ from ._rules import Rules
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .._files import TensorInfo
     from .._patterns import Pattern
+    from .._tensor_info import TensorInfo
     from ._rules import LeftAlone
 
 

@@ -14,9 +14,9 @@ from ._parallel import in_order
 
 if TYPE_CHECKING:
     from .._arrays import Array
-    from .._files import Tensor
     from .._masks import Mask
     from .._source import Checkpoint
+    from .._tensor_info import Tensor
 
 Result = TypeVar("Result")
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from .._files import TensorInfo
     from .._source import Checkpoint
+    from .._tensor_info import TensorInfo
 
     Bytes = npt.NDArray[np.uint8]
 

@@ -19,7 +19,7 @@ from ._steps import nonzero
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._files import Tensor, TensorInfo
+    from .._tensor_info import Tensor, TensorInfo
     from ._selection import Decision
 
 
