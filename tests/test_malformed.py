@@ -19,6 +19,7 @@ from malformed.archives import ONE, manifest
 from malformed.making import described, entry, npz_bytes, packed, packed_24, st_bytes
 from malformed.reading import CASES
 from prunepack import FormatError, PackedTensor
+from prunepack._file_reader import open_file
 from prunepack._files import load_file
 
 MOST_BYTES, MOST_SECONDS = 10_000_000, 1.0
@@ -34,6 +35,19 @@ def test_malformed(why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert case.is_said_by(caught.value), f"{caught.value}\n{case.message}"
     assert len(str(caught.value)) < 1_000
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("dtype", ["F4", "I16"])
+def test_values_nobody_packs_are_found_without_reading_them(dtype: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    nbytes = {"F4": 2, "I16": 6}[dtype]
+    path.write_bytes(packed(compressed=(dtype, [3 if dtype == "I16" else 4], bytes(nbytes))))
+    with open_file(path) as file, pytest.raises(FormatError) as caught:
+        file.info("fc.weight")
+    found = "int16" if dtype == "I16" else "F4"
+    assert str(caught.value) == (
+        f"{path}: packed tensor 'fc.weight': compressed must have a dtype that can be packed, got {found}"
+    )
 
 
 def test_none_of_them_costs_much() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 
 from ._closing import ClosesItself
 from ._formats import format_of
-from ._sparse_bitmask import METADATA_KEY, dense_shape, find_packed, read_packed
+from ._sparse_bitmask import METADATA_KEY, dense_shape, find_packed, read_packed, stored_values
 from ._tensor_info import TensorInfo
 
 if TYPE_CHECKING:
@@ -90,10 +90,9 @@ class TensorFile(ClosesItself):
         origin = self._packed.get(name)
         if origin is None:
             return TensorInfo.of_entry(self._store.info(name))
-        compressed = self._store.info(origin.part("compressed"))
+        values = stored_values(self._store, name, origin)
         shape = dense_shape(self._store, name, origin)
-        kept = math.prod(compressed.shape)
-        return TensorInfo(compressed.dtype, shape, True, kept, origin.pattern)
+        return TensorInfo(values.dtype, shape, True, math.prod(values.shape), origin.pattern)
 
     def read(self, name: str) -> Tensor:
         """Read one tensor, read-only views of the file where it is mapped."""

@@ -235,6 +235,19 @@ def dense_shape(store: Store, name: str, origin: Origin) -> tuple[int, ...]:
     return dimensions
 
 
+def stored_values(store: Store, name: str, origin: Origin) -> Entry:
+    """Describe the non-zero values of a packed tensor, reading none."""
+    values = store.info(origin.part("compressed"))
+    dtype = NUMPY_DTYPES.get(values.dtype)
+    if dtype is None or not is_prunable(dtype):
+        msg = (
+            f"{_where(store, name)}: compressed must have a dtype that can be packed,"
+            f" got {values.dtype if dtype is None else dtype}"
+        )
+        raise FormatError(msg)
+    return values
+
+
 def read_packed(store: Store, name: str, origin: Origin) -> PackedTensor:
     """Read one packed tensor; mask and values are views of the file where it is mapped.
 
@@ -242,12 +255,10 @@ def read_packed(store: Store, name: str, origin: Origin) -> PackedTensor:
     a shape of many empty rows needs a file as large.
     """
     where = _where(store, name)
+    stored_values(store, name, origin)
     shape = dense_shape(store, name, origin)
     values = _part(store, name, origin, "compressed")
     mask = _part(store, name, origin, "bitmask")
-    if not is_prunable(values.dtype):
-        msg = f"{where}: compressed must have a dtype that can be packed, got {values.dtype}"
-        raise FormatError(msg)
     if mask.dtype != np.uint8 or mask.shape != _mask_shape(shape):
         msg = (
             f"{where}: bitmask must be uint8 of shape {shown(_mask_shape(shape))}"

@@ -186,7 +186,7 @@ PACKED = {
     ),
     "values of an unknown dtype": (
         packed(compressed=("F4", [4], b"\x01\x02")),
-        W + "compressed must have a known dtype, got F4",
+        W + "compressed must have a dtype that can be packed, got F4",
     ),
     "row_offsets of an unknown dtype": (
         packed(row_offsets=("I128", [2], bytes(32))),
