@@ -9,7 +9,7 @@ include(CheckCXXCompilerFlag)
 set(PRUNEPACK_FEATURES_scalar "")
 set(PRUNEPACK_FEATURES_avx2 avx2 bmi bmi2 fma f16c popcnt lzcnt)
 set(PRUNEPACK_FEATURES_avx512 ${PRUNEPACK_FEATURES_avx2} avx512f avx512bw avx512dq avx512vl
-                              avx512vbmi avx512vbmi2)
+                              avx512vbmi avx512vbmi2 avx512vpopcntdq gfni)
 # What only some CPUs with AVX-512 have: dot products of bfloat16 and of int8. It is no ISA to choose,
 # but a row of its own for avx512 in dispatch.cpp.
 set(PRUNEPACK_FEATURES_avx512dot ${PRUNEPACK_FEATURES_avx512} avx512bf16 avx512vnni)

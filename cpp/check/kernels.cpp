@@ -133,8 +133,9 @@ std::set<std::size_t> group_counts(std::size_t m, bool quick) {
     const std::size_t most = groups <= 2 ? kMostElements : quick ? 300 : 700;
     if (groups * m <= most) all.insert(groups);
   }
-  // Where kernels learn from the groups before.
+  // Where kernels learn from the groups before, or take eight at once.
   if (m > 32 && m <= 256) all.insert(150);
+  if (m > 256 && m <= 1024) all.insert(20);
   return all;
 }
 

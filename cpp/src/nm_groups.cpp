@@ -208,8 +208,8 @@ class ByBracket final : public NmGroups {
   bool is_foreseen_ = false;
 };
 
-// Short keys are tied so often that a kernel's search, which begins at the cut of the group before,
-// ends sooner than a list is made.
+// Short keys are tied so often that a kernel's search, which begins where the cuts of the groups
+// before were, ends sooner than a list is made.
 bool is_bracketed(Dtype dtype, NmPattern pattern) {
   constexpr std::size_t kLeast = 257, kMost = 65'536;
   return width(dtype) >= 4 && pattern.m >= kLeast && pattern.m <= kMost && pattern.n > 0 &&

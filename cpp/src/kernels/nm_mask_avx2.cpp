@@ -164,8 +164,8 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
   } else if (m < 64) {
     padded_mask<E, 64>(bits, groups, n, m, stream);
   } else {
-    ThresholdSearch<E> search(m, n);
-    for (std::size_t g = 0; g < groups; ++g) search.append_mask(bits + g * m, stream);
+    Searched<E> searched(m, n);
+    for (std::size_t g = 0; g < groups; ++g) searched.append_mask(bits + g * m, stream);
   }
   stream.finish();
 }

@@ -1,8 +1,8 @@
-// nm_mask, AVX-512. Groups of 2 and 4 are ranked where they lie; those of 8, 16, 32 and 64 are
+// nm_mask, AVX-512. Groups of 2 and 4 are ranked where they lie; those of 8, 16 and 32 are
 // transposed, so that a register holds one element of many groups, and sorted; smaller ones are
-// padded to these. The thresholds of larger ones are found bit by bit, and above 256 searched.
+// padded to these. Larger ones are decided bit by bit, and very large ones searched for thresholds.
 #include "avx512.h"
-#include "nm_radix_avx512.h"
+#include "nm_planes_avx512.h"
 #include "nm_search_avx512.h"
 #include "nm_upright_avx512.h"
 #include "tables.h"
@@ -179,7 +179,7 @@ class GroupBits {
   __m512i parts_[kParts] = {};
 };
 
-// Groups of m = 8, 16, 32 or 64.
+// Groups of m = 8, 16 or 32.
 template <class E, std::size_t m>
 class Sorted {
  public:
@@ -215,7 +215,7 @@ class Sorted {
   }
 };
 
-// Groups of m = 2, 4, 8, 16, 32 or 64. 0 < n < m.
+// Groups of m = 2, 4, 8, 16 or 32. 0 < n < m.
 template <class E, std::size_t m>
 void whole_mask(const void* weights, std::size_t groups, std::size_t n,
                 std::uint8_t* mask) noexcept {
@@ -282,8 +282,6 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
       return whole_mask<E, 16>(weights, groups, n, mask);
     case 32:
       return whole_mask<E, 32>(weights, groups, n, mask);
-    case 64:
-      return whole_mask<E, 64>(weights, groups, n, mask);
     default:
       break;
   }
@@ -291,10 +289,10 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
   if (m < 8) return padded_mask<E, 8>(weights, groups, n, m, mask);
   if (m < 16) return padded_mask<E, 16>(weights, groups, n, m, mask);
   if (m < 32) return padded_mask<E, 32>(weights, groups, n, m, mask);
-  if (m <= 64) return ByRadix<E, 1>::mask(weights, groups, n, m, mask);
-  if (m <= 128) return ByRadix<E, 2>::mask(weights, groups, n, m, mask);
-  if (m <= 192) return ByRadix<E, 3>::mask(weights, groups, n, m, mask);
-  if (m <= 256) return ByRadix<E, 4>::mask(weights, groups, n, m, mask);
+  if (m <= 64) return ByPlanes<E, 1>::mask(weights, groups, n, m, mask);
+  if (m <= 128) return ByPlanes<E, 2>::mask(weights, groups, n, m, mask);
+  if (m <= 256) return ByPlanes<E, 4>::mask(weights, groups, n, m, mask);
+  if (m <= 512) return ByPlanes<E, 8>::mask(weights, groups, n, m, mask);
   Searched<E>::mask(weights, groups, n, m, mask);
 }
 

@@ -1,8 +1,8 @@
-// n:m masks for large m, AVX2: a search for each group's threshold by counting, begun where that
-// of the group before ended.
+// n:m masks for large m, AVX2: by counting.
 #pragma once
 
 #include "avx2.h"
+#include "threshold_search.h"
 
 namespace prunepack::avx2 {
 namespace {
@@ -17,7 +17,8 @@ class BitStream {
     pending_ |= std::uint64_t{bits} << count_;
     count_ += count;
     if (count_ < 32) return;
-    std::memcpy(to_, &pending_, 4);
+    const auto word = static_cast<std::uint32_t>(pending_);
+    std::memcpy(to_, &word, sizeof word);
     to_ += 4;
     pending_ >>= 32;
     count_ -= 32;
@@ -42,23 +43,29 @@ std::size_t sum_of(__m256i counts) noexcept {
 }
 
 template <class E>
-class ThresholdSearch {
+class Searched {
  public:
   using Bits = typename E::Bits;
   using O = Ordered<E>;
   using L = typename O::L;
 
-  ThresholdSearch(std::size_t m, std::size_t n) noexcept : m_(m), kept_(m - n) {}
+  // 0 < n < m.
+  Searched(std::size_t m, std::size_t n) noexcept : m_(m), kept_(m - n) {}
 
   void append_mask(const Bits* group, BitStream& mask) noexcept {
     const LastStep<Bits> last(group + m_ / kStep * kStep, m_ % kStep);
-    search(group, last);
+    Threshold threshold =
+        search_.find(m_, kept_, [&](std::uint64_t key) __attribute__((always_inline)) {
+          return counted(group, last, key);
+        });
+    BitStream out = mask;  // in registers: what is stored through it could not be the original
     std::size_t i = 0;
-    for (; i + kStep <= m_; i += kStep) mask.append(kept_word(group + i), kStep);
+    for (; i + kStep <= m_; i += kStep) out.append(kept_word(group + i, threshold), kStep);
     if (i < m_) {
       const std::uint32_t valid = (std::uint32_t{1} << (m_ - i)) - 1;
-      mask.append(kept_word(last.elements) & valid, m_ - i);
+      out.append(kept_word(last.elements, threshold) & valid, m_ - i);
     }
+    mask = out;
   }
 
  private:
@@ -66,111 +73,65 @@ class ThresholdSearch {
   // Registers counted before a lane of 8 bits would overflow, in whole steps.
   static constexpr std::size_t kBlock = 192 * kLanes;
 
-  // How many of a group are above a key. What fills up the last step is 0 and never is.
-  PRUNEPACK_INLINE std::size_t count_above(const Bits* group, const LastStep<Bits>& last,
-                                           Bits key) const noexcept {
+  // Sums by lane; those of all lanes are minus what is counted.
+  struct Sums {
+    __m256i above = _mm256_setzero_si256(), tied = _mm256_setzero_si256();
+
+    PRUNEPACK_INLINE void add_step(const Bits* bits, __m256i bound) noexcept {
+      for (std::size_t r = 0; r < sizeof(Bits); ++r) {
+        const __m256i keys = O::load(bits + r * kLanes);
+        above = L::sub(above, L::above(keys, bound));
+        tied = L::sub(tied, L::equal(keys, bound));
+      }
+    }
+    PRUNEPACK_INLINE void add_to(Counted& counted) const noexcept {
+      counted.above += sum_of<sizeof(Bits)>(above);
+      counted.tied += sum_of<sizeof(Bits)>(tied);
+    }
+  };
+
+  PRUNEPACK_INLINE Counted counted(const Bits* group, const LastStep<Bits>& last,
+                                   std::uint64_t key) const noexcept {
     const __m256i bound = L::all(O::of(key));
-    std::size_t above = 0;
+    Counted counted{0, 0};
     for (std::size_t i = 0; i + kStep <= m_;) {
       const std::size_t whole = m_ / kStep * kStep - i;
       const std::size_t end = i + (whole < kBlock ? whole : kBlock);
-      __m256i counts[2] = {};
-      for (; i < end; i += kStep) {
-        for (std::size_t r = 0; r < sizeof(Bits); ++r) {
-          const __m256i beyond = L::above(O::load(group + i + r * kLanes), bound);
-          counts[r % 2] = L::sub(counts[r % 2], beyond);
-        }
-      }
-      above += sum_of<sizeof(Bits)>(L::add(counts[0], counts[1]));
+      Sums sums;
+      for (; i < end; i += kStep) sums.add_step(group + i, bound);
+      sums.add_to(counted);
     }
     if (m_ % kStep != 0) {
-      __m256i rest = _mm256_setzero_si256();
-      for (std::size_t i = 0; i < kStep; i += kLanes) {
-        rest = L::sub(rest, L::above(O::load(last.elements + i), bound));
-      }
-      above += sum_of<sizeof(Bits)>(rest);
+      Sums sums;
+      sums.add_step(last.elements, bound);
+      sums.add_to(counted);
+      if (key == 0) counted.tied -= kStep - m_ % kStep;  // the zeros that fill up the last step
     }
-    return above;
-  }
-
-  // What is known of the threshold, the smallest key that no more than kept_ weights are above.
-  struct Range {
-    Bits low, high;
-    std::size_t not_below;  // weights with keys of `low` and more; more than kept_ if low > 0
-    std::size_t above;      // weights with keys above `high`; at most kept_
-  };
-
-  // A key from range.low to range.high - 1 to count at. First near the threshold of the group
-  // before, ever further away, until it lies between two keys counted at; then where it would be
-  // if the weights between were spread evenly, and now and then in the middle, which bounds the
-  // number of steps.
-  Bits next_key(const Range& range, std::size_t step, Bits reach) const noexcept {
-    const Bits last = static_cast<Bits>(range.high - 1);
-    Bits key = threshold_;
-    if (step > 0 && range.high == O::kHighest) {
-      key =
-          static_cast<Bits>(last - range.low) > reach ? static_cast<Bits>(range.low + reach) : last;
-    } else if (step > 0 && range.low == 0) {
-      key = last > reach ? static_cast<Bits>(last - reach) : Bits{0};
-    } else if (step > 0 && step % 4 != 3) {
-      const double share = static_cast<double>(range.not_below - kept_) /
-                           static_cast<double>(range.not_below - range.above);
-      key = static_cast<Bits>(
-          range.low + static_cast<Bits>(share * static_cast<double>(range.high - range.low)));
-    } else if (step > 0) {
-      key = static_cast<Bits>(range.low + (range.high - range.low) / 2);
-    }
-    if (key < range.low) key = range.low;
-    return key > last ? last : key;
-  }
-
-  void search(const Bits* group, const LastStep<Bits>& last) noexcept {
-    Range range{0, O::kHighest, m_, 0};
-    Bits reach = reach_;
-    for (std::size_t step = 0; range.low < range.high && range.above != kept_; ++step) {
-      const Bits key = next_key(range, step, reach);
-      const std::size_t above = count_above(group, last, key);
-      if (above <= kept_) {
-        range.high = key;
-        range.above = above;
-      } else {
-        range.low = static_cast<Bits>(key + 1);
-        range.not_below = above;
-      }
-      if (reach < O::kHighest / 4) reach = static_cast<Bits>(4 * reach);
-    }
-    const Bits moved = static_cast<Bits>(range.high > threshold_ ? range.high - threshold_
-                                                                 : threshold_ - range.high);
-    reach_ = static_cast<Bits>(reach_ / 2 + moved / 2 + 1);
-    threshold_ = range.high;
-    // All tied weights are pruned, or the first few.
-    ties_ = range.above == kept_ ? 0 : range.not_below - range.above;
-    pruned_ties_ = range.above == kept_ ? 0 : range.not_below - kept_;
+    return counted;
   }
 
   // The mask of the next 32 weights of a group.
-  PRUNEPACK_INLINE std::uint32_t kept_word(const Bits* bits) noexcept {
-    const __m256i bound = L::all(O::of(threshold_));
+  PRUNEPACK_INLINE static std::uint32_t kept_word(const Bits* bits, Threshold& threshold) noexcept {
+    const __m256i bound = L::all(O::of(threshold.key));
     __m256i above[sizeof(Bits)], tied[sizeof(Bits)];
     for (std::size_t r = 0; r < sizeof(Bits); ++r) {
       const __m256i keys = O::load(bits + r * kLanes);
       above[r] = L::above(keys, bound);
       tied[r] = L::equal(keys, bound);
     }
-    if (ties_ == 0) return signs(above);
     std::uint32_t ties = signs(tied);
+    if (threshold.pruned_ties == 0) return signs(above) | ties;
     const std::size_t found = popcount(ties);
-    if (found <= pruned_ties_) {
-      pruned_ties_ -= found;
-      ties = 0;
+    if (found <= threshold.pruned_ties) {
+      threshold.pruned_ties -= found;
+      return signs(above);
     }
-    for (; pruned_ties_ > 0 && ties != 0; --pruned_ties_) ties = _blsr_u32(ties);
+    for (; threshold.pruned_ties > 0; --threshold.pruned_ties) ties = _blsr_u32(ties);
     return signs(above) | ties;
   }
 
   std::size_t m_, kept_;
-  Bits threshold_ = O::kHighest / 2, reach_ = O::kHighest / 16;
-  std::size_t ties_ = 0, pruned_ties_ = 0;
+  ThresholdSearch search_{O::kHighest};
 };
 
 }  // namespace

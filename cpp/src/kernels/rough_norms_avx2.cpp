@@ -3,6 +3,7 @@
 // l1 and l2 propagate a NaN by themselves, and nothing else makes one of magnitudes. max compares
 // the bits of float32 without the sign, which rank as the magnitudes do, NaN highest.
 #include "avx2.h"
+#include "rough_norm_walks.h"
 #include "tables.h"
 #include "value.h"
 
@@ -26,11 +27,6 @@ template <Dtype dtype>
 struct Strip {
   __m256 columns[kRegisters<dtype>];
 };
-
-// float8_e4m3fn is read as a float16 of the same digits, whose exponent counts from elsewhere: all
-// numbers are 256 times too small, and so every sum is, exactly, until it is done.
-template <Dtype dtype>
-constexpr float kUnit = dtype == Dtype::float8_e4m3fn ? 256 : 1;
 
 PRUNEPACK_INLINE __m128i load_16(const std::uint8_t* from) noexcept {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
@@ -164,35 +160,19 @@ void rough_norms_by(const std::uint8_t* weights, std::size_t stride, std::size_t
   }
 }
 
-template <Dtype dtype, Norm norm>
-void rough_norms_in(const std::uint8_t* weights, std::size_t stride, std::size_t size,
-                    std::size_t columns, const void* ahead, float* norms) noexcept {
-  const auto* next = static_cast<const std::uint8_t*>(ahead);
-  if (next == nullptr) {
-    return rough_norms_by<dtype, norm, 0, false>(weights, stride, size, columns, weights, norms);
+template <Dtype dtype>
+struct RoughNormsBy {
+  template <Norm norm, std::size_t kSize, bool fetches, class... Arguments>
+  void by(Arguments... arguments) const noexcept {
+    rough_norms_by<dtype, norm, kSize, fetches>(arguments...);
   }
-  if (size == 4) {
-    return rough_norms_by<dtype, norm, 4, true>(weights, stride, size, columns, next, norms);
-  }
-  rough_norms_by<dtype, norm, 0, true>(weights, stride, size, columns, next, norms);
-}
+};
 
 template <Dtype dtype>
-void rough_norms_of(const void* weights, std::size_t stride, std::size_t size, std::size_t columns,
-                    Norm norm, const void* ahead, float* norms) noexcept {
-  const auto* bytes = static_cast<const std::uint8_t*>(weights);
-  switch (norm) {
-    case Norm::l1:
-      return rough_norms_in<dtype, Norm::l1>(bytes, stride, size, columns, ahead, norms);
-    case Norm::l2:
-      return rough_norms_in<dtype, Norm::l2>(bytes, stride, size, columns, ahead, norms);
-    case Norm::max:
-      return rough_norms_in<dtype, Norm::max>(bytes, stride, size, columns, ahead, norms);
-  }
-}
+constexpr RoughNorms kRoughNormsOf = &rough_norms_of<RoughNormsBy<dtype>>;
 
 }  // namespace
 
-const PerDtype<RoughNorms> rough_norms = PRUNEPACK_PER_VALUE(rough_norms_of);
+const PerDtype<RoughNorms> rough_norms = PRUNEPACK_PER_VALUE(kRoughNormsOf);
 
 }  // namespace prunepack::avx2
