@@ -94,6 +94,18 @@ Problem nm_columns_problem(Dtype dtype, std::size_t count, std::size_t m) {
           {mask}};
 }
 
+// 3 x 3 convolutions.
+Problem nm_bands_problem(Dtype dtype, std::size_t count) {
+  constexpr std::size_t kColumns = 9, kBand = 4 * kColumns;
+  const SharedBuffer weights = make_weights(dtype, count), mask = mask_room(count);
+  return {[=](const Kernels& kernels, unsigned) {
+            (*kernels.nm_bands)[dtype](weights->data(), count / kBand, kColumns, 2, 4,
+                                       mask->data());
+          },
+          weights,
+          {mask}};
+}
+
 Problem above_problem(Dtype dtype, std::size_t count) {
   const SharedBuffer weights = make_weights(dtype, count), mask = mask_room(count),
                      kept = room(sizeof(std::size_t));
@@ -255,6 +267,7 @@ void add_kernels() {
                Reference::read,
                [=](Dtype dtype, Size count) { return nm_columns_problem(dtype, count, m); });
   }
+  add_family("nm_bands_2:4_3x3", address_of(&Kernels::nm_bands), Reference::read, nm_bands_problem);
   add_family("above_mask", address_of(&Kernels::above_mask), Reference::read, above_problem);
   add_family("bracket_mask", address_of(&Kernels::bracket_mask), Reference::read, bracket_problem);
   add_family("key_histogram", address_of(&Kernels::key_histogram), Reference::read,

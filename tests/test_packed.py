@@ -69,6 +69,16 @@ def test_every_tail(isa: str, dtype: np.dtype[Any]) -> None:
         assert_packs_and_unpacks(Operations(isa), w, kept)
 
 
+def test_many_short_rows(isa: str) -> None:
+    """As in small convolutions, whose rows of mask are moved eight at a time."""
+    for cols in range(1, 10):
+        for rows in (63, 64, 65, 200, 207):
+            w = random_bits(np.dtype(np.uint8), (rows, cols), seed=rows + cols) & 3
+            kept = random_bits(np.dtype(np.uint8), w.shape, seed=cols) > 100
+            assert_packs_and_unpacks(Operations(isa), w, None)
+            assert_packs_and_unpacks(Operations(isa), w, kept)
+
+
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_distribution(isa: str, dtype: np.dtype[Any], distribution: str) -> None:
     w = sample(distribution, dtype, (24, 37))

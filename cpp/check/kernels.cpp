@@ -194,6 +194,35 @@ void nm_columns(Bench& bench) {
   });
 }
 
+// nm_bands
+
+void nm_bands(Bench& bench) {
+  for_inputs(bench, [&](Dtype dtype, const Input& input) {
+    const NmBands tested = (*bench.tested.nm_bands)[dtype],
+                  scalar = (*bench.scalar.nm_bands)[dtype];
+    const std::size_t bytes = width(dtype);
+    for (std::size_t m = 1; m <= kTallestBand; ++m) {
+      for (const std::size_t columns : {1u, 2u, 3u, 8u, 9u, 21u, 25u, 31u, 32u, 49u, 63u, 64u}) {
+        for (const std::size_t n : pruned_counts(m, false)) {
+          for (const std::size_t bands : {0u, 1u, 2u, 7u, 8u, 9u, 17u, 100u, 129u}) {
+            const std::size_t count = bands * m * columns;
+            const std::uint8_t* weights = input.at(count * bytes, shift_of(count + n, bytes));
+            Outputs& out = bench.outputs;
+            out.prepare(mask_bytes(count), n % 8);
+            bench.report.compare(
+                {dtype, input.name, {{{"bands", bands}, {"columns", columns}, {"n", n}, {"m", m}}}},
+                [&] {
+                  scalar(weights, bands, columns, n, m, out.expected());
+                  tested(weights, bands, columns, n, m, out.actual());
+                },
+                [&] { return out.agree(); });
+          }
+        }
+      }
+    }
+  });
+}
+
 // above_mask, bracket_mask
 
 // Keys at and beyond the ends of what the dtype has, and some that are there.
@@ -487,6 +516,7 @@ constexpr struct {
 } kFamilies[] = {
     {"nm_mask", nm_mask},
     {"nm_columns", nm_columns},
+    {"nm_bands", nm_bands},
     {"above_mask", above_mask},
     {"bracket_mask", bracket_mask},
     {"key_histogram", key_histogram},

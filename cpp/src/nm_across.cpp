@@ -9,6 +9,7 @@
 #include "bits.h"
 #include "chunks.h"
 #include "flat_mask.h"
+#include "nm_band_masks.h"
 #include "nm_lines.h"
 
 namespace prunepack {
@@ -37,120 +38,36 @@ void bands_in_place(NmColumns kernel, const Weights& weights, const Lines& lines
              });
 }
 
-// The masks of bands that follow each other, as one run of bits. Where rows are short, several
-// bands are set side by side first, so that the kernel has long ones.
-class BandMasks {
- public:
-  BandMasks(NmColumns kernel, std::size_t element_bytes, std::size_t inner, std::size_t most_rows)
-      : kernel_(kernel),
-        element_bytes_(element_bytes),
-        inner_(inner),
-        at_once_(std::max<std::size_t>(kBytesAtOnce / (most_rows * inner * element_bytes), 1)),
-        mask_stride_(row_bytes(at_once_ * inner) + sizeof(std::uint64_t)),
-        block_(at_once_ == 1 ? 0 : at_once_ * most_rows * inner * element_bytes + kSlack),
-        rows_(most_rows * mask_stride_),
-        bits_(row_bytes(at_once_ * most_rows * inner) + sizeof(std::uint64_t)) {}
-
-  // Appends the mask of `bands` bands of `rows` rows, of each of whose groups `pruned` are pruned.
-  void append(const std::uint8_t* weights, std::size_t bands, std::size_t rows, std::size_t pruned,
-              BitWriter& out) {
-    const std::size_t band_bytes = rows * inner_ * element_bytes_;
-    for (std::size_t band = 0; band < bands; band += at_once_) {
-      append_some(weights + band * band_bytes, std::min(at_once_, bands - band), rows, pruned, out);
-    }
-  }
-
- private:
-  static constexpr std::size_t kBytesAtOnce = 16 * 1024, kSlack = 16;
-
-  void append_some(const std::uint8_t* weights, std::size_t bands, std::size_t rows,
-                   std::size_t pruned, BitWriter& out) {
-    const std::size_t columns = bands * inner_;
-    if (bands > 1) set_side_by_side(weights, bands, rows);
-    kernel_(bands > 1 ? block_.data() : weights, columns, columns, pruned, rows, rows_.data(),
-            mask_stride_);
-    if (inner_ <= kShort) {
-      join_short_rows(bands, rows);
-      out.append(bits_.data(), 0, rows * columns);
-    } else {
-      for (std::size_t band = 0; band < bands; ++band) {
-        for (std::size_t row = 0; row < rows; ++row) {
-          out.append(rows_.data() + row * mask_stride_, band * inner_, inner_);
-        }
-      }
-    }
-  }
-
-  // Row by row, so that what a copy writes too much is written again.
-  void set_side_by_side(const std::uint8_t* weights, std::size_t bands, std::size_t rows) {
-    const std::size_t bytes = inner_ * element_bytes_;
-    const std::size_t copied = (bytes + kSlack - 1) / kSlack * kSlack;
-    const std::uint8_t* const end = weights + bands * rows * bytes;
-    std::uint8_t* to = block_.data();
-    for (std::size_t row = 0; row < rows; ++row) {
-      for (std::size_t band = 0; band < bands; ++band, to += bytes) {
-        const std::uint8_t* const from = weights + (band * rows + row) * bytes;
-        if (static_cast<std::size_t>(end - from) < copied) {
-          std::memcpy(to, from, bytes);
-        } else {
-          for (std::size_t i = 0; i < bytes; i += kSlack) std::memcpy(to + i, from + i, kSlack);
-        }
-      }
-    }
-  }
-
-  // Rows of so few bits fit a word at any place in a byte.
-  static constexpr std::size_t kShort = 56;
-
-  void join_short_rows(std::size_t bands, std::size_t rows) {
-    std::uint8_t* to = bits_.data();
-    std::uint64_t held = 0;
-    std::size_t used = 0;  // bits of `held`, fewer than 8
-    for (std::size_t column = 0; column < bands * inner_; column += inner_) {
-      const std::uint8_t* from = rows_.data() + column / 8;
-      for (std::size_t row = 0; row < rows; ++row, from += mask_stride_) {
-        std::uint64_t word;
-        std::memcpy(&word, from, sizeof word);
-        held |= (word >> column % 8 & low_bits(inner_)) << used;
-        std::memcpy(to, &held, sizeof held);
-        used += inner_;
-        to += used / 8;
-        held >>= used / 8 * 8;
-        used %= 8;
-      }
-    }
-  }
-
-  NmColumns kernel_;
-  std::size_t element_bytes_, inner_, at_once_, mask_stride_;
-  std::vector<std::uint8_t> block_, rows_, bits_;
-};
-
-// Bands whose rows begin anywhere in the mask. Eight of a kind end on a whole byte.
-void bands_of_bits(NmColumns kernel, const Weights& weights, const Lines& lines, NmPattern pattern,
-                   std::uint8_t* bits, unsigned threads) {
+// Bands whose rows begin anywhere in the flat mask, or are several of its rows. A task has whole
+// rows of the mask, so it puts them in their places itself, out of its own cache.
+void bands_of_bits(const Kernels& kernels, const Weights& weights, const Lines& lines,
+                   NmPattern pattern, std::uint8_t* mask, unsigned threads) {
   const auto* data = static_cast<const std::uint8_t*>(weights.data);
   const std::size_t bytes = width(weights.dtype), band = pattern.m * lines.inner;
   const std::size_t bands = lines.length / pattern.m, rest = lines.length % pattern.m;
-  if (rest == 0) {
-    for_chunks(lines.outer * bands, band * bytes, 8, threads,
-               [&](std::size_t first, std::size_t count) {
-                 BandMasks masks(kernel, bytes, lines.inner, pattern.m);
-                 BitWriter out(bits, first * band);
-                 masks.append(data + first * band * bytes, count, pattern.m, pattern.n, out);
-               });
-    return;
-  }
-  const std::size_t matrix = lines.length * lines.inner;
-  for_chunks(lines.outer, matrix * bytes, 8, threads, [&](std::size_t first, std::size_t count) {
-    BandMasks masks(kernel, bytes, lines.inner, pattern.m);
-    BitWriter out(bits, first * matrix);
-    for (std::size_t i = first; i < first + count; ++i) {
-      const std::uint8_t* from = data + i * matrix * bytes;
-      masks.append(from, bands, pattern.m, pattern.n, out);
-      masks.append(from + bands * band * bytes, 1, rest, pattern.pruned_of(rest), out);
-    }
-  });
+  // Where bands differ, a matrix of them is what repeats. Eight of what repeats are whole bytes.
+  const std::size_t unit = rest == 0 ? band : lines.length * lines.inner;
+
+  for_chunks(
+      weights.count() / unit, unit * bytes, 8, threads, [&](std::size_t first, std::size_t count) {
+        const std::size_t row = first * unit / weights.columns;
+        FlatMask flat(mask + row * row_bytes(weights.columns), count * unit / weights.columns,
+                      weights.columns);
+        {
+          const auto masks = band_masks(kernels, weights.dtype, lines.inner, pattern.m);
+          BitWriter out(flat.bits(), 0);
+          const std::uint8_t* from = data + first * unit * bytes;
+          if (rest == 0) {
+            masks->append(from, count, pattern.m, pattern.n, out);
+          } else {
+            for (std::size_t i = 0; i < count; ++i, from += unit * bytes) {
+              masks->append(from, bands, pattern.m, pattern.n, out);
+              masks->append(from + bands * band * bytes, 1, rest, pattern.pruned_of(rest), out);
+            }
+          }
+        }
+        flat.finish();
+      });
 }
 
 // Groups too high for nm_columns: a block of some columns and whole groups is transposed, so that
@@ -269,13 +186,15 @@ void nm_mask_across(const Kernels& kernels, const Weights& weights, const Lines&
   }
   // Rows shorter than a few registers are better set side by side.
   constexpr std::size_t kLongRow = 256;
+  const bool in_place = lines.inner % 8 == 0 && lines.inner >= kLongRow;
+  if (is_upright && !in_place) {
+    return bands_of_bits(kernels, weights, lines, pattern, mask, threads);
+  }
   FlatMask flat(mask, weights.rows, weights.columns);
-  if (!is_upright) {
-    tall_groups(kernels, weights, lines, pattern, flat.bits(), threads);
-  } else if (lines.inner % 8 == 0 && lines.inner >= kLongRow) {
+  if (is_upright) {
     bands_in_place(columns, weights, lines, pattern, flat.bits(), lines.inner / 8, threads);
   } else {
-    bands_of_bits(columns, weights, lines, pattern, flat.bits(), threads);
+    tall_groups(kernels, weights, lines, pattern, flat.bits(), threads);
   }
   flat.finish();
 }

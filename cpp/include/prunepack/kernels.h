@@ -46,6 +46,13 @@ using NmColumns = void (*)(const void* weights, std::size_t stride, std::size_t 
                            std::size_t mask_stride) noexcept;
 inline constexpr std::size_t kMostUpright = 64;
 
+// The same for short rows that follow each other: `bands` times m rows of `columns` weights, column
+// c of a band being a group. The mask is as flat as the weights. 1 <= m <= kTallestBand and
+// 1 <= columns <= kWidestBand.
+using NmBands = void (*)(const void* weights, std::size_t bands, std::size_t columns, std::size_t n,
+                         std::size_t m, std::uint8_t* mask) noexcept;
+inline constexpr std::size_t kTallestBand = 4, kWidestBand = 64;
+
 // Keeps the weights whose key is above `key`; returns how many that is. With key 0 this is the
 // mask of the non-zeros.
 using AboveMask = std::size_t (*)(const void* weights, std::size_t count, std::uint64_t key,
@@ -119,6 +126,7 @@ struct Kernels {
   Isa isa;
   const PerDtype<NmMask>* nm_mask;
   const PerDtype<NmColumns>* nm_columns;
+  const PerDtype<NmBands>* nm_bands;
   const PerDtype<AboveMask>* above_mask;
   const PerDtype<BracketMask>* bracket_mask;
   const PerDtype<KeyHistogram>* key_histogram;

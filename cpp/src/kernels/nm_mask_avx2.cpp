@@ -1,5 +1,6 @@
 // nm_mask, AVX2: a method for each range of m.
 #include "avx2.h"
+#include "fetch_ahead.h"
 #include "nm_search_avx2.h"
 #include "nm_sorted_avx2.h"
 #include "tables.h"
@@ -83,6 +84,7 @@ void turned_mask(const typename E::Bits* bits, std::size_t groups, std::size_t n
   const std::size_t count = groups * m;
   std::size_t i = 0;
   for (; i + kStep <= count; i += kStep) {
+    fetch_ahead<kStep * sizeof(typename E::Bits)>(bits + i);
     const std::uint32_t word = turned_word<E, m>(bits + i, n);
     std::memcpy(mask + i / 8, &word, sizeof word);
   }

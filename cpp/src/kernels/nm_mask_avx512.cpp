@@ -2,6 +2,7 @@
 // transposed, so that a register holds one element of many groups, and sorted; smaller ones are
 // padded to these. Larger ones are decided bit by bit, and very large ones searched for thresholds.
 #include "avx512.h"
+#include "fetch_ahead.h"
 #include "nm_planes_avx512.h"
 #include "nm_search_avx512.h"
 #include "nm_upright_avx512.h"
@@ -97,7 +98,10 @@ void rank_in_place(const void* weights, std::size_t groups, std::uint8_t* mask) 
   };
   const std::size_t count = groups * m;
   std::size_t i = 0;
-  for (; i + 64 <= count; i += 64) store_word(mask + i / 8, where(Run64<Bits>::load(in + i), kept));
+  for (; i + 64 <= count; i += 64) {
+    fetch_ahead<64 * sizeof(Bits)>(in + i);
+    store_word(mask + i / 8, where(Run64<Bits>::load(in + i), kept));
+  }
   if (const std::size_t rest = count - i; rest > 0) {
     const std::uint64_t word = where(Run64<Bits>::load(in + i, rest), kept) & first_bits(rest);
     store_word(mask + i / 8, word, rest);
@@ -206,6 +210,7 @@ class Sorted {
     __m512i registers[m];
 #pragma GCC unroll 64
     for (std::size_t i = 0; i < m; ++i) {
+      if constexpr (m == 8) fetch_ahead<64>(in + i * kLanes<Bits>);
       registers[i] = key_of<E>(_mm512_loadu_si512(in + i * kLanes<Bits>));
     }
     transpose<Bits, m>(split, registers);

@@ -1,4 +1,4 @@
-// nm_mask and nm_columns, scalar: the definition the other ISAs are tested against.
+// nm_mask, nm_columns and nm_bands, scalar: the definition the other ISAs are tested against.
 #include <cstring>
 
 #include "key.h"
@@ -74,9 +74,26 @@ void nm_columns_of(const void* weights, std::size_t stride, std::size_t columns,
   }
 }
 
+template <class E>
+void nm_bands_of(const void* weights, std::size_t bands, std::size_t columns, std::size_t n,
+                 std::size_t m, std::uint8_t* mask) noexcept {
+  std::memset(mask, 0, (bands * m * columns + 7) / 8);
+  for (std::size_t first = 0; first < bands * m * columns; first += m * columns) {
+    std::uint8_t rows[kTallestBand * kWidestBand / 8];
+    const std::size_t stride = (columns + 7) / 8;
+    nm_columns_of<E>(static_cast<Keys<E>>(weights) + first, columns, columns, n, m, rows, stride);
+    for (std::size_t i = 0; i < m * columns; ++i) {
+      const unsigned kept = rows[i / columns * stride + i % columns / 8] >> i % columns % 8 & 1u;
+      std::uint8_t& byte = mask[(first + i) / 8];
+      byte = static_cast<std::uint8_t>(byte | kept << (first + i) % 8);
+    }
+  }
+}
+
 }  // namespace
 
 const PerDtype<NmMask> nm_mask = PRUNEPACK_PER_ELEMENT(nm_mask_of);
 const PerDtype<NmColumns> nm_columns = PRUNEPACK_PER_ELEMENT(nm_columns_of);
+const PerDtype<NmBands> nm_bands = PRUNEPACK_PER_ELEMENT(nm_bands_of);
 
 }  // namespace prunepack::scalar

@@ -3,6 +3,7 @@
 // A batch of groups is transposed, so that register e holds element e of every group.
 #pragma once
 
+#include "fetch_ahead.h"
 #include "nm_upright_avx2.h"
 
 namespace prunepack::avx2 {
@@ -109,6 +110,7 @@ struct SortedGroups {
   static void mask_of(const Bits* weights, std::size_t groups, std::size_t n,
                       std::uint8_t* mask) noexcept {
     for (; groups >= kGroups; groups -= kGroups, weights += kGroups * m, mask += kMaskBytes) {
+      if constexpr (m == 8) fetch_ahead<kGroups * m * kBytes>(weights);
       batch(weights, n, mask);
     }
     if (groups > 0) {

@@ -1,6 +1,7 @@
 // compress, expand, apply_mask and count_bits, AVX2: a byte of mask, looked up in a table, moves
 // eight elements. (Tables and not pext, which is microcode on Zen 1 and 2.)
 #include "avx2.h"
+#include "fetch_ahead.h"
 #include "tables.h"
 
 namespace prunepack::avx2 {
@@ -207,6 +208,7 @@ void expand_by(const std::uint8_t* mask, const void* values, std::size_t kept, s
   const Bits* end = in + kept;
   std::size_t i = 0;
   for (; i + kRun <= count && static_cast<std::size_t>(end - in) >= kRun; i += kRun) {
+    fetch_ahead<kRun * sizeof(Bits) / 2>(in);
     in += expand_16<streams>(in, mask + i / 8, out + i);
     in += expand_16<streams>(in, mask + i / 8 + 2, out + i + 16);
   }

@@ -11,6 +11,7 @@
   namespace prunepack::isa {                                                    \
   extern const PerDtype<NmMask> nm_mask;                                        \
   extern const PerDtype<NmColumns> nm_columns;                                  \
+  extern const PerDtype<NmBands> nm_bands;                                      \
   extern const PerDtype<AboveMask> above_mask;                                  \
   extern const PerDtype<BracketMask> bracket_mask;                              \
   extern const PerDtype<KeyHistogram> key_histogram;                            \
