@@ -64,20 +64,29 @@ double time_of_panels(const Kernels& kernels, const Prepared& matrix, Activation
   }
 }
 
+// From how many rows on making panels dense costs less than looking up their elements for each
+// batch of rows again. That costs most where they are then widened; where they stay as they are,
+// the dense kernel is too fast to make up for it soon.
+std::size_t rows_to_expand(const Prepared& matrix, Activations activations) {
+  const bool widened = width(matrix.dtype) < sizeof(float) && activations == Activations::float32;
+  return widened ? 32 : 64;
+}
+
 }  // namespace
 
 ProductForm form_of_product(const Kernels& kernels, const Prepared& matrix, std::size_t batch,
                             Activations activations) {
   // Fewer rows do not fill the registers of a list's product, and panels have kernels of their own
   // for them. Those of the index layout gather, which only AVX-512 is good at.
-  constexpr std::size_t few = 8, very_few = 4, to_expand = 64;
+  constexpr std::size_t few = 8, very_few = 4;
   const bool gathers = matrix.layout == Layout::index && kernels.isa != Isa::avx512;
   if (batch <= (gathers ? very_few : few) || matrix.row_offsets.empty()) return ProductForm::panels;
   if (time_of_lists(kernels, matrix, batch) < time_of_panels(kernels, matrix, activations)) {
     return ProductForm::lists;
   }
   const bool looks_up = matrix.layout == Layout::bitmask || matrix.layout == Layout::index;
-  return looks_up && batch >= to_expand ? ProductForm::dense : ProductForm::panels;
+  return looks_up && batch >= rows_to_expand(matrix, activations) ? ProductForm::dense
+                                                                  : ProductForm::panels;
 }
 
 }  // namespace prunepack

@@ -38,7 +38,7 @@ void product_of(const PanelShape& shape, const std::uint8_t* panel, const void* 
       }
       x += batch * kBlockColumns;
     }
-    sums.store(out);
+    sums.store(out, Weights::kScale);
   });
 }
 

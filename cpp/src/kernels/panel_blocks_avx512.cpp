@@ -74,8 +74,10 @@ void product(const std::uint8_t* panel, const float* x, float* out) noexcept {
     for (; slots > 0; slots -= static_cast<std::uint32_t>(parts)) add_register(0);
 #pragma GCC unroll 16
     for (std::size_t b = 0; b < batch; ++b) {
+      const __m512 rows =
+          _mm512_mul_ps(fold<breadth>(sums.row(b)), _mm512_set1_ps(Weights::kScale));
       _mm512_mask_storeu_ps(out + b * kPanelRows + band * band_rows,
-                            first_lanes<std::uint32_t>(band_rows), fold<breadth>(sums.row(b)));
+                            first_lanes<std::uint32_t>(band_rows), rows);
     }
   }
 }

@@ -96,7 +96,7 @@ void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
     if (slots != 0) add_slot(x, Constant<2>{});
     x += kChunkBlocks * batch * kBlockColumns;
   }
-  sums.store(out);
+  sums.store(out, 1);
 }
 
 template <class Slot>

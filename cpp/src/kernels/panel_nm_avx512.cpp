@@ -85,7 +85,7 @@ void product_of(const PanelShape& shape, const std::uint8_t* panel, const void* 
       default:
         product<Weights, group, 0>(shape, panel, activations, sums);
     }
-    sums.store(out);
+    sums.store(out, Weights::kScale);
   });
 }
 

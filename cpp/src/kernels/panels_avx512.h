@@ -17,10 +17,12 @@
 namespace prunepack::avx512 {
 namespace {
 
-// Weights of each dtype: part<p>(register) is part p of all lanes, as float32.
+// Weights of each dtype: part<p>(register) is part p of all lanes, as float32. Sums of these
+// numbers are to be multiplied by kScale.
 struct Float32Weights {
   using Bits = std::uint32_t;
   static constexpr std::size_t kParts = 1;
+  static constexpr float kScale = 1;
   template <std::size_t p>
   static __m512 part(__m512i cells) noexcept {
     return _mm512_castsi512_ps(cells);
@@ -30,6 +32,7 @@ struct Float32Weights {
 struct Float16Weights {
   using Bits = std::uint16_t;
   static constexpr std::size_t kParts = 2;
+  static constexpr float kScale = 1;
   template <std::size_t p>
   static __m512 part(__m512i halves) noexcept {
     return _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, p));
@@ -39,6 +42,7 @@ struct Float16Weights {
 struct Bfloat16Weights {
   using Bits = std::uint16_t;
   static constexpr std::size_t kParts = 2;
+  static constexpr float kScale = 1;
   template <std::size_t p>
   static __m512 part(__m512i cells) noexcept {
     return _mm512_castsi512_ps(p == 0 ? _mm512_slli_epi32(cells, 16)
@@ -46,18 +50,25 @@ struct Bfloat16Weights {
   }
 };
 
-// A byte b, put under the exponent of 2^23, is the float32 2^23 + b. With its sign bit turned, b is
-// 128 more than the weight, and a subtraction leaves the weight, exactly.
+// An integer is moved to the top of its lane, which makes it 2^24 times as large: extending the
+// sign instead would take another instruction.
 struct Int8Weights {
   using Bits = std::uint8_t;
   static constexpr std::size_t kParts = 4;
+  static constexpr float kScale = 0x1p-24f;
   template <std::size_t p>
   static __m512 part(__m512i cells) noexcept {
-    const __m512i place = _mm512_set4_epi32(12 + p, 8 + p, 4 + p, p);  // of lowest bytes
-    const __m512i turned = _mm512_xor_si512(cells, _mm512_set1_epi8(-128));
-    const __m512i under =
-        _mm512_mask_shuffle_epi8(_mm512_set1_epi32(0x4b000000), 0x1111111111111111, turned, place);
-    return _mm512_sub_ps(_mm512_castsi512_ps(under), _mm512_set1_ps(0x1.0001p23f));
+    return _mm512_cvtepi32_ps(at_top<p>(cells));
+  }
+
+ private:
+  // By the instruction that has most room beside the others: shifts and shuffles share ports.
+  template <std::size_t p>
+  static __m512i at_top(__m512i cells) noexcept {
+    if constexpr (p == 0) return _mm512_slli_epi32(cells, 24);
+    if constexpr (p == 3) return _mm512_and_si512(cells, _mm512_set1_epi32(-(1 << 24)));
+    constexpr auto pick = [](int lane) { return (4 * lane + int{p}) << 24 | 0x808080; };
+    return _mm512_shuffle_epi8(cells, _mm512_set4_epi32(pick(3), pick(2), pick(1), pick(0)));
   }
 };
 
@@ -86,10 +97,11 @@ struct Sums {
     }
   }
 
-  void store(void* sums) const noexcept {
+  void store(void* sums, float scale) const noexcept {
 #pragma GCC unroll 16
     for (std::size_t b = 0; b < batch; ++b) {
-      _mm512_storeu_ps(static_cast<float*>(sums) + b * kPanelRows, row(b));
+      _mm512_storeu_ps(static_cast<float*>(sums) + b * kPanelRows,
+                       _mm512_mul_ps(row(b), _mm512_set1_ps(scale)));
     }
   }
 };
