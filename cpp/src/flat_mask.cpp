@@ -63,7 +63,7 @@ void put_short_rows(const std::uint8_t* bits, std::size_t rows, std::size_t colu
                     std::uint8_t* mask) {
   const EightRows eight(columns);
   std::size_t row = 0;
-  // Eight rows are `columns` bytes. A whole word is read while the next eight rows hold its rest.
+  // Eight rows are `columns` bytes. A whole word is read while the rows after them hold its rest.
   for (; row + 64 <= rows; row += 8, bits += columns) {
     const std::uint64_t bytes = eight.spread(read_word(bits, sizeof(std::uint64_t)));
     std::memcpy(mask + row, &bytes, sizeof bytes);
@@ -79,7 +79,7 @@ void take_short_rows(const std::uint8_t* mask, std::size_t rows, std::size_t col
                      std::uint8_t* bits) {
   const EightRows eight(columns);
   std::size_t row = 0;
-  for (; row + 64 <= rows; row += 8, bits += columns) {  // as above; the next eight write it again
+  for (; row + 64 <= rows; row += 8, bits += columns) {  // as above; the rest is written again
     const std::uint64_t word = eight.gathered(read_word(mask + row, sizeof(std::uint64_t)));
     std::memcpy(bits, &word, sizeof word);
   }

@@ -73,7 +73,7 @@ class Searched {
   // Registers counted before a lane of 8 bits would overflow, in whole steps.
   static constexpr std::size_t kBlock = 192 * kLanes;
 
-  // Sums by lane; those of all lanes are minus what is counted.
+  // Counts by lane: a comparison that holds is -1, which is subtracted.
   struct Sums {
     __m256i above = _mm256_setzero_si256(), tied = _mm256_setzero_si256();
 

@@ -1,5 +1,5 @@
-// What the rough norms of all ISAs share: which of a kernel's ways a call takes. In an unnamed
-// namespace; key.h says why.
+// What the rough norms of AVX2 and AVX-512 share: which of a kernel's ways a call takes. In an
+// unnamed namespace; key.h says why.
 #pragma once
 
 #include <cstddef>

@@ -8,8 +8,8 @@
 namespace prunepack {
 namespace {
 
-// The smallest key that no more than a group's kept weights are above. Of those that have it, the
-// first few are pruned.
+// A key that no more weights of a group are above than are kept, and no fewer above or at. Of those
+// that have it, the first few are pruned.
 struct Threshold {
   std::uint64_t key;
   std::size_t pruned_ties;
