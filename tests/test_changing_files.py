@@ -116,8 +116,8 @@ def test_a_file_that_changes_while_it_is_carried_along(
 
     def copy_while_it_changes(old: Any, new: Any, length: int) -> None:
         copy(old, new, length)
-        if Path(old.name).name == "notes.bin":
-            change(Path(old.name))
+        if Path(new.name).name == "notes.bin":
+            change(source / "notes.bin")
 
     monkeypatch.setattr(shutil, "copyfileobj", copy_while_it_changes)
     with pytest.raises(pp.FormatError, match=f"notes.bin.*must not change.*{CHANGES[change]}"):

@@ -306,6 +306,9 @@ def test_hidden_files_where_there_are_no_hard_links(
     pp.prune_checkpoint(folder, folder, pp.NM(2, 4), in_place=True)
     assert (folder / ".git" / "HEAD").read_text() == "ref"
     assert (folder / ".git" / "link").readlink() == Path("HEAD")
+    os.mkfifo(folder / ".git" / "pipe")
+    with pytest.raises(ValueError, match=r"\.git/pipe: must be a regular file, it is a pipe$"):
+        pp.prune_checkpoint(folder, folder, pp.NM(2, 4), in_place=True)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")

@@ -15,6 +15,7 @@ from ._folder import everything_in
 from ._index import index_text
 from ._layout import Layout
 from ._leftovers import is_leftover_name
+from ._regular import open_regular
 from ._sparse_bitmask import look_packed
 from ._storage import PACKED, Storage
 
@@ -235,8 +236,8 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy what is in a file, or raise a FormatError if that changes meanwhile."""
-    with source.open("rb") as old, target.open("xb") as new:
+    """Copy what is in a regular file, or raise a FormatError if that changes meanwhile."""
+    with open_regular(source) as old, target.open("xb") as new:
         before = FileState.of(old.fileno())
         shutil.copyfileobj(old, new, 1 << 20)
         before.check(old.fileno(), str(source))
