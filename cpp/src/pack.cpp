@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "chunks.h"
+#include "fetch_ahead.h"
 #include "flat_mask.h"
 
 namespace prunepack {
@@ -19,11 +20,6 @@ constexpr std::size_t kStreamBytes = 16 * 1024 * 1024;
 // The dense bytes that one thread unpacks at once: many, because it waits for them to be written,
 // but so few that the mask of the next ones can be fetched meanwhile.
 constexpr std::size_t kUnpackedBlock = 128 * 1024;
-
-void prefetch(const std::uint8_t* from, std::size_t bytes) {
-  constexpr std::size_t kLine = 64;
-  for (std::size_t i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i, 0, 2);  // into L2
-}
 
 // Chunks whose kept weights are counted in any order and then moved, by any thread, as soon as
 // those before them are counted too: nobody waits.
@@ -181,7 +177,7 @@ void unpack(const Kernels& kernels, const std::uint8_t* mask, const void* values
     std::size_t place = 0;
     for (std::size_t first = 0; first < count; first += block) {
       const std::size_t here = std::min(block, count - first), set = set_in(first, here);
-      prefetch(flat.bits() + (first + here) / 8, std::min(block, count - first - here) / 8);
+      fetch<Cache::l2>(flat.bits() + (first + here) / 8, std::min(block, count - first - here) / 8);
       expand_part(first, here, place, set);
       place += set;
     }

@@ -3,26 +3,21 @@
 #include <bit>
 #include <cstring>
 
+#include "fetch_ahead.h"
+
 namespace prunepack {
 namespace {
 
 constexpr std::size_t kBlockElements = kBlockColumns * kPanelRows;
 
-// Asks for what a block takes, half of which is kept, well before it is read: the processor does
-// not see the stream coming, whose steps depend on the masks.
-void fetch_ahead(const std::uint8_t* panel, std::size_t bytes) {
-  constexpr std::size_t ahead = 2048, line = 64;
-  for (std::size_t at = 0; at < kBlockMaskBytes + kBlockElements * bytes / 2; at += line) {
-    __builtin_prefetch(panel + ahead + at);
-  }
-}
-
 void expand_bitmask(const Kernels& kernels, const Prepared& matrix, std::size_t blocks,
                     const std::uint8_t* panel, std::uint8_t* dense) {
   const std::size_t bytes = width(matrix.dtype);
   const Expand expand = (*kernels.expand)[matrix.dtype];
+  const std::size_t taken = kBlockMaskBytes + kBlockElements * bytes / 2;  // if half is kept
   for (std::size_t block = 0; block < blocks; ++block) {
-    fetch_ahead(panel, bytes);
+    constexpr std::size_t kAhead = 2048;
+    fetch<Cache::l1>(moved(panel, kAhead), taken);
     const std::uint8_t* const mask = panel;
     const std::size_t kept = kernels.count_bits(mask, kBlockMaskBytes);
     expand(mask, mask + kBlockMaskBytes, kept, kBlockElements, dense);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "candidates.h"
+#include "fetch_ahead.h"
 #include "kernels/key.h"
 #include "order_statistics.h"
 #include "prunepack/masks.h"
@@ -70,14 +71,6 @@ Runs long_runs(const Population& population, double part) {
   return {static_cast<std::size_t>(kMostListed / listed), length};
 }
 
-// Starts to fetch what will be read soon: to the processor, runs are in no order.
-void prefetch(const void* from, std::size_t bytes) {
-  constexpr std::size_t kLine = 64;
-  for (std::size_t i = 0; i < bytes; i += kLine) {
-    __builtin_prefetch(static_cast<const std::uint8_t*>(from) + i);
-  }
-}
-
 // The weights of some runs: those with keys in a range are listed, those above are counted.
 template <class E>
 class Sample {
@@ -102,8 +95,8 @@ class Sample {
     std::size_t next = start(0), listed = 0;
     for (std::size_t run = 0; run < runs.count; ++run) {
       const std::size_t first = std::exchange(next, run + 1 < runs.count ? start(run + 1) : 0);
-      if (population.is_stored()) {
-        prefetch(population.read(next, runs.length, nullptr), runs.length * sizeof(Bits));
+      if (population.is_stored()) {  // to the processor, runs are in no order
+        fetch<Cache::l1>(population.read(next, runs.length, nullptr), runs.length * sizeof(Bits));
       }
       const Above found =
           bracket(population.read(first, runs.length, computed.get()), runs.length, range.low,

@@ -20,7 +20,7 @@ void write_columns(const void* weights, std::size_t stride, std::size_t columns,
     // its beginning on: its rows, each a stream, would be so many that few come in time.
     if (stride == columns) {
       constexpr std::size_t kBytes = sizeof(typename Columns::Bits);
-      fetch_far_ahead(in + first * m, m * stride * kBytes, m * Columns::kStep * kBytes);
+      fetch<Cache::l2>(moved(in + first * m, m * stride * kBytes), m * Columns::kStep * kBytes);
     }
     groups.write(in + first, left < Columns::kStep ? left : Columns::kStep, mask + first / 8);
   }

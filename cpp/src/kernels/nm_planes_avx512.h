@@ -6,6 +6,7 @@
 
 #include "avx512.h"
 #include "bit_planes_avx512.h"
+#include "fetch_ahead.h"
 #include "mask_writer_avx512.h"
 
 namespace prunepack::avx512 {
@@ -143,11 +144,12 @@ class ByPlanes {
                   planes[s][w]);
     }
     const bool is_first = byte + 1 == sizeof(Bits);
-    Ahead ahead(in + kGroups * m_, is_first ? kGroups * m_ : 0);
+    const std::size_t own = kGroups * m_ * sizeof(Bits);
+    Ahead ahead(moved(in, own), is_first ? own : 0);
 #pragma GCC unroll 1
     for (std::size_t plane = kHasSign && is_first ? 7 : 8; plane > 0;) {
       --plane;
-      ahead.fetch();
+      ahead.fetch_part();
 #pragma GCC unroll 2
       for (std::size_t s = 0; s < kSets; ++s) {
         states[s].decide([&](std::size_t w) { return planes[s][w][plane]; });
@@ -159,15 +161,16 @@ class ByPlanes {
   // which it is looked at; fetched all at once it would be in the way.
   class Ahead {
    public:
-    Ahead(const Bits* from, std::size_t count) noexcept
-        : at_(reinterpret_cast<const char*>(from)), lines_((count * sizeof(Bits) / 64 + 7) / 8) {}
-    void fetch() noexcept {
-      for (std::size_t line = 0; line < lines_; ++line, at_ += 64) _mm_prefetch(at_, _MM_HINT_T0);
+    Ahead(const void* from, std::size_t bytes) noexcept
+        : at_(from), part_((bytes / 64 + 7) / 8 * 64) {}
+    void fetch_part() noexcept {
+      fetch<Cache::l1>(at_, part_);
+      at_ = moved(at_, part_);
     }
 
    private:
-    const char* at_;
-    std::size_t lines_;
+    const void* at_;
+    std::size_t part_;  // an eighth, in whole lines
   };
 
   // What comes later in its group comes before what is equal to it.

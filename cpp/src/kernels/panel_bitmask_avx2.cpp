@@ -84,7 +84,7 @@ class MaskBytes {
   template <std::size_t byte>
   PRUNEPACK_INLINE __m256 next() noexcept {
     const std::uint8_t* const values = mask_ + kBlockMaskBytes;
-    if constexpr (byte * 8 * kWidth % 128 == 0) prefetch_after(values + count_ * kWidth);
+    if constexpr (byte * 8 * kWidth % 128 == 0) fetch_ahead<64>(values + count_ * kWidth);
     if constexpr (byte % 8 == 0) std::memcpy(&word_, mask_ + byte, sizeof word_);
     // Rotated so that the byte is the offset of its entry.
     constexpr std::size_t right = (64 + 8 * (byte % 8) - kEntryBits) % 64;
@@ -159,7 +159,7 @@ class Registers {
       mask_ = values_;
       values_ += kBlockMaskBytes;
     }
-    prefetch_after(values_);
+    fetch_ahead<64>(values_);
     if constexpr (kWidth == 4) {
       const __m256i low = eight_words();
       return {{low, eight_words()}};

@@ -28,7 +28,7 @@ struct Tiles {
   template <std::size_t chain>
   PRUNEPACK_INLINE void add_register(const float* x, Sums<rows>& sums) noexcept {
     constexpr std::size_t kColumnsBytes = Weights::kParts * sizeof(std::uint16_t);
-    prefetch_after(next);
+    fetch_ahead<64>(next);
     const typename Weights::Cells cells = Weights::load(next + kColumnsBytes);
     repeat<Weights::kParts>([&]<std::size_t p>() __attribute__((always_inline)) {
       const std::size_t first = number_at<std::uint16_t>(next, p) * breadth;

@@ -82,7 +82,7 @@ struct Index {
     for (std::size_t i = 0; i < shape.blocks / kChunkBlocks; ++i, x += kChunkBlocks * stride) {
       chunk.set(x, stride);
       for (std::size_t slots = *panel++; slots > 0; --slots) {
-        prefetch_after(panel);
+        fetch_ahead<64>(panel);
         const std::uint8_t low = panel[0], high = panel[1];
         const std::size_t in_low = popcount(low), in_both = in_low + popcount(high);
         const std::uint8_t* const columns = panel + 2;

@@ -88,7 +88,7 @@ void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
   };
   for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
     std::size_t slots = *panel++;
-    fetch_ahead<8>(panel);
+    fetch_lines_ahead<8>(panel);
     for (; slots >= 2; slots -= 2) {
       add_slot(x, Constant<0>{});
       add_slot(x, Constant<1>{});

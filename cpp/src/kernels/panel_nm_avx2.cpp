@@ -74,7 +74,7 @@ struct NmSums {
   // Adds a register. The groups of its parts begin `step` apart in x.
   template <std::size_t chain>
   PRUNEPACK_INLINE void add_register(const float* x, std::size_t step) noexcept {
-    prefetch_after(next);
+    fetch_ahead<64>(next);
     const Positions<parts, bits> picks(next);
     const typename Weights::Cells cells = Weights::load(next + position_bytes(parts, bits));
     repeat<parts * kHalves>([&]<std::size_t i>() __attribute__((always_inline)) {

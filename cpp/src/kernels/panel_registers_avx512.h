@@ -15,7 +15,7 @@ class DenseRegisters {
 
   void begin_block() noexcept {}
   __m512i next(std::size_t) noexcept {
-    fetch_ahead<1>(next_);
+    fetch_lines_ahead<1>(next_);
     const __m512i cells = _mm512_loadu_si512(next_);
     next_ += 64;
     return cells;
@@ -36,7 +36,7 @@ class BitmaskRegisters {
   BitmaskRegisters(const PanelShape&, const std::uint8_t* panel) noexcept : values_(panel) {}
 
   void begin_block() noexcept {
-    fetch_ahead<kLines>(values_);
+    fetch_lines_ahead<kLines>(values_);
     masks_ = values_;
     values_ += kBlockMaskBytes;
   }

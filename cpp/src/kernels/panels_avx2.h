@@ -3,6 +3,7 @@
 #pragma once
 
 #include "avx2.h"
+#include "fetch_ahead.h"
 #include "panel_walks.h"
 
 namespace prunepack::avx2 {
@@ -10,14 +11,6 @@ namespace {
 
 // Half of a register's lanes: 0 to 7, or 8 to 15.
 inline constexpr std::size_t kHalves = 2, kHalfLanes = 8;
-
-// How far ahead of its use memory is asked for: the hardware alone does not read a stream as fast
-// as it could.
-inline constexpr std::size_t kAhead = 4096;
-
-PRUNEPACK_INLINE void prefetch_after(const void* at) noexcept {
-  _mm_prefetch(static_cast<const char*>(at) + kAhead, _MM_HINT_T0);
-}
 
 // Weights of a dtype. Cells are a register of panels.h, and part<p, h>() is part p of half h of
 // its lanes, as float32. Sums of these numbers are to be multiplied by kScale.

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "avx512.h"
+#include "fetch_ahead.h"
 #include "panel_walks.h"
 
 // Sums stay in registers only where every step is part of the loop.
@@ -120,16 +121,10 @@ Mask mask_at(const std::uint8_t* mask) noexcept {
   return k;
 }
 
-// Lines of 64 bytes to fetch into the caches ahead of a stream that the processor does not see as
-// one: its steps depend on the masks.
-constexpr std::size_t kFetchAhead = 2048;
-
+// For a step that reads so many lines of 64 bytes of a panel.
 template <std::size_t lines>
-void fetch_ahead(const void* stream) noexcept {
-#pragma GCC unroll 16
-  for (std::size_t i = 0; i < lines; ++i) {
-    _mm_prefetch(static_cast<const char*>(stream) + kFetchAhead + 64 * i, _MM_HINT_T0);
-  }
+void fetch_lines_ahead(const void* panel) noexcept {
+  fetch_ahead<64 * lines, 2048>(panel);
 }
 
 }  // namespace
