@@ -9,9 +9,9 @@
 namespace prunepack::avx2 {
 namespace {
 
-// For what a loop calls: constants must stay in registers. Undefined again by the files that use
-// it.
+// For what a loop calls: constants must stay in registers.
 #define PRUNEPACK_INLINE [[gnu::always_inline]] inline
+#define PRUNEPACK_INLINE_LAMBDA __attribute__((always_inline))
 
 // Elements a step looks at: a word of mask, and sizeof(element) registers.
 constexpr std::size_t kStep = 32;

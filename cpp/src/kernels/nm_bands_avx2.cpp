@@ -34,13 +34,10 @@ class Compare {
 };
 
 template <class E>
-void nm_bands_of(const void* weights, std::size_t bands, std::size_t columns, std::size_t n,
-                 std::size_t m, std::uint8_t* mask) noexcept {
-  write_bands<Compare<E>>(weights, bands, columns, n, m, mask);
-}
+constexpr NmBands kNmBandsOf = &write_bands<Compare<E>>;
 
 }  // namespace
 
-const PerDtype<NmBands> nm_bands = PRUNEPACK_PER_ELEMENT(nm_bands_of);
+const PerDtype<NmBands> nm_bands = PRUNEPACK_PER_ELEMENT(kNmBandsOf);
 
 }  // namespace prunepack::avx2

@@ -66,13 +66,10 @@ class Columns {
 };
 
 template <class E>
-void nm_columns_of(const void* weights, std::size_t stride, std::size_t columns, std::size_t n,
-                   std::size_t m, std::uint8_t* mask, std::size_t mask_stride) noexcept {
-  nm_columns_by<Columns, E>(weights, stride, columns, n, m, mask, mask_stride);
-}
+constexpr NmColumns kNmColumnsOf = &nm_columns_by<Columns, E>;
 
 }  // namespace
 
-const PerDtype<NmColumns> nm_columns = PRUNEPACK_PER_ELEMENT(nm_columns_of);
+const PerDtype<NmColumns> nm_columns = PRUNEPACK_PER_ELEMENT(kNmColumnsOf);
 
 }  // namespace prunepack::avx2

@@ -54,10 +54,9 @@ class Searched {
 
   void append_mask(const Bits* group, BitStream& mask) noexcept {
     const LastStep<Bits> last(group + m_ / kStep * kStep, m_ % kStep);
-    Threshold threshold =
-        search_.find(m_, kept_, [&](std::uint64_t key) __attribute__((always_inline)) {
-          return counted(group, last, key);
-        });
+    Threshold threshold = search_.find(m_, kept_, [&](std::uint64_t key) PRUNEPACK_INLINE_LAMBDA {
+      return counted(group, last, key);
+    });
     BitStream out = mask;  // in registers: what is stored through it could not be the original
     std::size_t i = 0;
     for (; i + kStep <= m_; i += kStep) out.append(kept_word(group + i, threshold), kStep);

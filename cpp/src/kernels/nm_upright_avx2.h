@@ -7,8 +7,6 @@
 namespace prunepack::avx2 {
 namespace {
 
-#define PRUNEPACK_INLINE_LAMBDA __attribute__((always_inline))
-
 // Batcher's odd-even merge sort (Knuth, The Art of Computer Programming, volume 3, 5.3.4) of the
 // `count` registers from `first` on, a power of two. Unrolled by recursion: the registers of an
 // unrolled loop stay registers with every compiler.
