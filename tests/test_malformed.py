@@ -37,14 +37,18 @@ def test_malformed(why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize("dtype", ["F4", "I16"])
-def test_values_nobody_packs_are_found_without_reading_them(dtype: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("compressed", "found"),
+    [(("F4", [4], bytes(2)), "F4"), (("I16", [3], bytes(6)), "int16")],
+    ids=["unknown", "known"],
+)
+def test_values_nobody_packs_are_found_without_reading_them(
+    compressed: tuple[str, list[int], bytes], found: str, tmp_path: Path
+) -> None:
     path = tmp_path / "m.safetensors"
-    nbytes = {"F4": 2, "I16": 6}[dtype]
-    path.write_bytes(packed(compressed=(dtype, [3 if dtype == "I16" else 4], bytes(nbytes))))
+    path.write_bytes(packed(compressed=compressed))
     with open_file(path) as file, pytest.raises(FormatError) as caught:
         file.info("fc.weight")
-    found = "int16" if dtype == "I16" else "F4"
     assert str(caught.value) == (
         f"{path}: packed tensor 'fc.weight': compressed must have a dtype that can be packed, got {found}"
     )
