@@ -5,8 +5,8 @@
 //   prunepack_check --usable                           print the ISAs that can run here
 //   prunepack_check --chosen                           print the one that kernels() takes
 //
-// --quick tries less; --threaded only whole operations, which run on threads, for the sanitizer that
-// looks for races, and for CPUs whose kernels are checked elsewhere.
+// --quick tries less; --threaded only whole operations, which run on threads, for the sanitizer
+// that looks for races, and for CPUs whose kernels are checked elsewhere.
 #include <cstdio>
 #include <cstring>
 #include <exception>
