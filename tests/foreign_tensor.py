@@ -67,12 +67,14 @@ class ForeignTensor:
         lanes: int = 1,
         offset: int = 0,
         versioned: bool = False,
+        nowhere: bool = False,
     ) -> None:
         self._array = array
         self._code = code
         self._lanes = lanes
         self._offset = offset
         self._versioned = versioned
+        self._nowhere = nowhere
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return 1, 0
@@ -84,7 +86,7 @@ class ForeignTensor:
         steps = [stride // array.itemsize for stride in array.strides]
         strides = (ctypes.c_int64 * array.ndim)(*steps)
         managed.tensor = _Tensor(
-            array.ctypes.data - self._offset,
+            None if self._nowhere else array.ctypes.data - self._offset,
             1,
             0,
             array.ndim,

@@ -93,6 +93,9 @@ BAD_WORDS = {
     "prune IN OUT --sparsity much": (
         "--sparsity must be a number from 0 to 1, or a percentage such as 75%, got 'much'"
     ),
+    "prune IN OUT --sparsity 75%%": (
+        "--sparsity must be a number from 0 to 1, or a percentage such as 75%, got '75%%'"
+    ),
     "prune IN OUT --nm 5:4": (
         "n counts the zeros of every m weights, so it must be from 0 to 4, got 5"
     ),

@@ -201,6 +201,17 @@ def test_dlpack_of_types_that_are_no_weights(code: tuple[int, int], lanes: int) 
     assert ForeignTensor.lent == 0
 
 
+def test_dlpack_that_points_nowhere() -> None:
+    tensor: Any = ForeignTensor(np.zeros((2, 4), np.float32), (2, 32), nowhere=True)
+    with pytest.raises(ValueError, match="must have memory, got a null pointer"):
+        pp.pack(tensor)
+    empty: Any = ForeignTensor(np.zeros((2, 0), np.float32), (2, 32), nowhere=True)
+    assert pp.pack(empty).shape == (2, 0)
+    del tensor, empty
+    gc.collect()
+    assert ForeignTensor.lent == 0
+
+
 def test_dlpack_that_is_read_only_is_no_out() -> None:
     """Version 1 of the protocol says so; nothing may be written there."""
     memory = np.zeros((2, 4), np.float32)

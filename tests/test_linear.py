@@ -311,6 +311,15 @@ def test_prepared_is_not_pickled(w: npt.NDArray[Any]) -> None:
         pp.PreparedMatrix()
 
 
+def test_without_rows_the_columns_cost_nothing() -> None:
+    packed = pp.pack(np.empty((0, 2**50), np.float32))
+    for layout in (None, "dense", "bitmask", "nm4", "nm16", "blocks", "index"):
+        matrix = packed.prepare(layout)
+        assert matrix.nbytes == 0
+        assert pp.linear(np.empty((0, 2**50), np.float32), matrix).shape == (0, 0)
+    assert pp.linear(rows_of_x(3, 40), pp.pack(np.empty((0, 40), np.float32))).shape == (3, 0)
+
+
 def test_prepared_outlives_the_tensor(w: npt.NDArray[Any]) -> None:
     x = rows_of_x(52)
     matrix = pp.pack(w.copy()).prepare()

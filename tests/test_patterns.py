@@ -117,6 +117,10 @@ def test_sparsity_is_between_0_and_1(sparsity: float) -> None:
         pp.Block((4,), sparsity)
 
 
+def test_no_sparsity_has_no_sign() -> None:
+    assert str(pp.Unstructured(-0.0)) == "unstructured 0 %"
+
+
 @pytest.mark.parametrize("sparsity", ["0.5", None, 1j, [0.5]], ids=repr)
 def test_sparsity_is_a_number(sparsity: Any) -> None:
     with pytest.raises(TypeError, match="sparsity must be a number"):

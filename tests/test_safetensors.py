@@ -341,8 +341,11 @@ def test_what_cannot_be_in_a_header(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         save_file({"__metadata__": ONE}, path)
     with pytest.raises(TypeError, match="metadata must map strings to strings, got 'k': 1"):
         save_file({}, path, metadata={"k": 1})  # type: ignore[dict-item]
-    with pytest.raises(ValueError, match="surrogates not allowed"):
+    half = r"names and metadata must be Unicode, '\\ud800' holds half a surrogate pair"
+    with pytest.raises(ValueError, match=half):
         save_file({"\ud800": ONE}, path)
+    with pytest.raises(ValueError, match=half):
+        save_file({"w": ONE}, path, metadata={"made by": "\ud800"})
     monkeypatch.setattr(writer_module, "HEADER_LIMIT", 10)
     with pytest.raises(
         ValueError, match="header must have at most 10 bytes, these tensors need 54"

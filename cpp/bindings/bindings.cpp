@@ -42,7 +42,9 @@ const Kernels& table(const std::optional<std::string>& isa) {
 }
 
 unsigned checked_threads(unsigned threads) {
-  if (threads < 1) throw py::value_error("threads must be at least 1");
+  if (threads < 1 || threads > kMostThreads) {
+    throw py::value_error("threads must be from 1 to " + std::to_string(kMostThreads));
+  }
   return threads;
 }
 

@@ -2,6 +2,7 @@
 //
 // NumPy reads DLPack itself, but neither bfloat16 nor float8; those are what weights are made of.
 // The two structures below are the protocol's binary interface (dmlc/dlpack, dlpack.h, version 1).
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -78,6 +79,9 @@ py::array array_over(Managed* managed, bool read_only) {
   std::vector<py::ssize_t> strides;
   for (std::int32_t i = 0; tensor.strides != nullptr && i < tensor.rank; ++i) {
     strides.push_back(tensor.strides[i] * dtype.itemsize());
+  }
+  if (tensor.data == nullptr && std::find(shape.begin(), shape.end(), 0) == shape.end()) {
+    throw py::value_error("the tensor must have memory, got a null pointer");
   }
   // NumPy asks for an address even where there is nothing to see.
   static std::uint64_t nothing = 0;

@@ -11,6 +11,14 @@ namespace {
 
 using Floats = py::array_t<float, py::array::c_style>;
 
+// A matrix with the arrays that must stay as long as it does. (Not by py::keep_alive, for which
+// pybind11 3.1 takes a call with unfit arguments for one that has returned something.)
+struct BoundMatrix {
+  Prepared prepared;
+  Bytes mask;
+  py::array values;
+};
+
 constexpr const char* kLayoutNames[kLayouts] = {"dense", "bitmask", "nm4",
                                                 "nm16",  "blocks",  "index"};
 
@@ -22,10 +30,10 @@ std::optional<Layout> layout_called(const std::optional<std::string>& wanted) {
   throw py::value_error("there is no layout '" + *wanted + "'");
 }
 
-Prepared bound_prepare(const Bytes& mask, const py::array& values, Dtype dtype, std::size_t rows,
-                       std::size_t columns, const std::optional<std::string>& layout,
-                       Activations activations, unsigned threads,
-                       const std::optional<std::string>& isa) {
+BoundMatrix bound_prepare(const Bytes& mask, const py::array& values, Dtype dtype, std::size_t rows,
+                          std::size_t columns, const std::optional<std::string>& layout,
+                          Activations activations, unsigned threads,
+                          const std::optional<std::string>& isa) {
   checked_count(rows, columns);
   const std::uint8_t* bits = checked_mask(mask, rows, columns);
   const auto kept = static_cast<std::size_t>(values.size());
@@ -36,8 +44,11 @@ Prepared bound_prepare(const Bytes& mask, const py::array& values, Dtype dtype, 
   }
   const std::optional<Layout> wanted = layout_called(layout);
   checked_threads(threads);
+  BoundMatrix matrix{.prepared = {}, .mask = mask, .values = values};
   const py::gil_scoped_release unlocked;
-  return prepare(kernels, {bits, in, dtype, rows, columns}, wanted, activations, threads);
+  matrix.prepared =
+      prepare(kernels, {bits, in, dtype, rows, columns}, wanted, activations, threads);
+  return matrix;
 }
 
 const float* optional_floats(const std::optional<Floats>& array, std::size_t count,
@@ -46,10 +57,11 @@ const float* optional_floats(const std::optional<Floats>& array, std::size_t cou
   return static_cast<const float*>(readable(*array, count, sizeof(float), argument));
 }
 
-void bound_linear(const Prepared& matrix, const Floats& x, Activations activations,
+void bound_linear(const BoundMatrix& bound, const Floats& x, Activations activations,
                   const std::optional<Floats>& scales, const std::optional<Floats>& bias,
                   Floats out, unsigned threads, bool openmp,
                   const std::optional<std::string>& isa) {
+  const Prepared& matrix = bound.prepared;
   if (x.ndim() != 2 || static_cast<std::size_t>(x.shape(1)) != matrix.columns) {
     throw py::value_error("x must be 2-D with as many columns as the matrix");
   }
@@ -78,17 +90,19 @@ void bind_linear(py::module_& module) {
       .finalize();
   // The metaclass is what a type stub can say.
   const auto metaclass = py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type));
-  py::class_<Prepared>(module, "Prepared", py::is_final(), metaclass)
-      .def_property_readonly(
-          "layout",
-          [](const Prepared& self) { return kLayoutNames[static_cast<std::size_t>(self.layout)]; })
-      .def_readonly("kept", &Prepared::kept)
-      .def_readonly("breadth", &Prepared::breadth)
-      .def_property_readonly("nbytes", &Prepared::nbytes);
+  py::class_<BoundMatrix>(module, "Prepared", py::is_final(), metaclass)
+      .def_property_readonly("layout",
+                             [](const BoundMatrix& self) {
+                               return kLayoutNames[static_cast<std::size_t>(self.prepared.layout)];
+                             })
+      .def_property_readonly("kept", [](const BoundMatrix& self) { return self.prepared.kept; })
+      .def_property_readonly("breadth",
+                             [](const BoundMatrix& self) { return self.prepared.breadth; })
+      .def_property_readonly("nbytes",
+                             [](const BoundMatrix& self) { return self.prepared.nbytes(); });
   module.def("prepare", &bound_prepare, "mask"_a.noconvert(), "values"_a, "dtype"_a, "rows"_a,
              "columns"_a, "layout"_a.none(true), py::kw_only(),
-             "activations"_a = Activations::float32, "threads"_a, "isa"_a = py::none(),
-             py::keep_alive<0, 1>(), py::keep_alive<0, 2>());
+             "activations"_a = Activations::float32, "threads"_a, "isa"_a = py::none());
   module.def("linear", &bound_linear, "matrix"_a, "x"_a.noconvert(), "activations"_a,
              "scales"_a.noconvert().none(true), "bias"_a.noconvert().none(true),
              "out"_a.noconvert(), py::kw_only(), "threads"_a, "openmp"_a = false,

@@ -113,8 +113,9 @@ Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::option
   prepared.dtype = matrix.dtype;
   prepared.rows = matrix.rows;
   prepared.columns = matrix.columns;
-  prepared.blocks = round_up(matrix.columns, kChunkBlocks * kBlockColumns) / kBlockColumns;
-
+  // Without rows there is nothing to put into panels, however many columns.
+  const std::size_t columns = matrix.rows > 0 ? matrix.columns : 0;
+  prepared.blocks = round_up(columns, kChunkBlocks * kBlockColumns) / kBlockColumns;
   prepared.stripes = stripes_of(prepared.blocks);
   const PanelSurvey survey(matrix, prepared, threads);
   const LayoutChoice choice = choose_layout(survey, prepared, kernels.isa, activations, wanted);

@@ -28,8 +28,6 @@
 namespace prunepack {
 namespace {
 
-constexpr unsigned kMostThreads = 1024;
-
 struct Job {
   Job(std::size_t task_count, const std::function<void(std::size_t)>& function)
       : tasks(task_count), work(function) {}

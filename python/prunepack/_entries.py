@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from ._strict_json import INTEGER_LIMIT, shown
+from ._strict_json import INTEGER_LIMIT, is_unicode, shown
 
 # The codes with a NumPy type, in the order in which the safetensors library lays tensors out:
 # falling alignment, and one order among those aligned alike.
@@ -122,6 +122,12 @@ class Plan:
             if not (isinstance(key, str) and isinstance(value, str)):
                 msg = f"metadata must map strings to strings, got {shown(key)}: {shown(value)}"
                 raise TypeError(msg)
+        for text in (*entries, *metadata, *metadata.values()):
+            if not is_unicode(text):
+                msg = (
+                    f"names and metadata must be Unicode, {shown(text)} holds half a surrogate pair"
+                )
+                raise ValueError(msg)
         self.entries = dict(entries)
         self._written: set[str] = set()
 

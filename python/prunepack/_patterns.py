@@ -449,7 +449,7 @@ def _checked_sparsity(sparsity: Any, argument: str = "sparsity") -> float:
     if not 0 <= checked <= 1:
         msg = f"{argument} must be from 0 to 1, got {sparsity}"
         raise ValueError(msg)
-    return checked
+    return abs(checked)  # -0.0 would be shown as it is
 
 
 def _check_group(m: int) -> None:

@@ -31,6 +31,15 @@ def reason(error: BaseException) -> str:
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
 
+def is_unicode(text: str) -> bool:
+    """Tell whether a string is Unicode text: Python's may hold half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Object(list[tuple[str, Any]]):
     """A JSON object as the pairs in which it was written, duplicates and all."""
 
@@ -67,13 +76,11 @@ def parse(text: str, where: str, *, any_number: bool = False) -> Any:
 
     def unicode_pairs(pairs: list[tuple[str, Any]]) -> Object:
         for string in (item for pair in pairs for item in pair if isinstance(item, str)):
-            try:
-                string.encode()
-            except UnicodeEncodeError:
+            if not is_unicode(string):
                 msg = (
                     f"{where}: strings must be Unicode, {shown(string)} holds half a surrogate pair"
                 )
-                raise FormatError(msg) from None
+                raise FormatError(msg)
         return Object(pairs)
 
     try:

@@ -6,9 +6,12 @@
 
 namespace prunepack {
 
+// No operation takes more.
+inline constexpr unsigned kMostThreads = 1024;
+
 // The number of threads to use where the caller does not say: PRUNEPACK_NUM_THREADS if it is set,
 // else the cores this process may use. Throws std::invalid_argument if the variable is no number
-// from 1 to 1024.
+// from 1 to kMostThreads.
 unsigned default_threads();
 
 // Calls work(0) ... work(tasks - 1), each once, started in this order, on up to `threads` threads

@@ -23,7 +23,7 @@ def sparsity(text: str) -> float:
     """Read ``0.75`` or ``75%``."""
     percent = text.endswith("%")
     try:
-        value = float(text.rstrip("%"))
+        value = float(text.removesuffix("%"))
     except ValueError:
         msg = f"must be a number from 0 to 1, or a percentage such as 75%, got {text!r}"
         raise argparse.ArgumentTypeError(msg) from None
