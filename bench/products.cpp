@@ -4,6 +4,7 @@
 //
 // Weights and activations are small integers, so that sums are exact in any order and the bytes of
 // the results can be compared with scalar's.
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <functional>
@@ -20,7 +21,10 @@
 namespace prunepack::bench {
 namespace {
 
-constexpr std::size_t kColumns = 4096;
+// At most 4096, and so few that a small matrix has rows enough for several panels.
+constexpr std::size_t columns_of(std::size_t count) {
+  return std::min<std::size_t>(4096, count / 128);
+}
 
 // 1, 2 and 3 in each dtype, lowest byte first.
 std::array<std::uint32_t, 3> small_integers(Dtype dtype) {
@@ -45,8 +49,8 @@ SharedBuffer integer_weights(Dtype dtype, std::size_t count) {
   return buffer;
 }
 
-std::vector<float> integer_activations(std::size_t batch) {
-  std::vector<float> x(batch * kColumns);
+std::vector<float> integer_activations(std::size_t count) {
+  std::vector<float> x(count);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 5) - 2;
   return x;
 }
@@ -85,6 +89,7 @@ const std::vector<Pattern>& patterns() {
   static const std::vector<Pattern> all = {{"dense", smallest(0)},
                                            {"50%", smallest(0.5)},
                                            {"70%", smallest(0.7)},
+                                           {"75%", smallest(0.75)},
                                            {"90%", smallest(0.9)},
                                            {"95%", smallest(0.95)},
                                            {"2:4", nm(2, 4)},
@@ -104,37 +109,38 @@ struct Factor {
   SharedBuffer mask, values;
 };
 
-Factor prepared(const SharedBuffer& mask, const SharedBuffer& values, Dtype dtype, std::size_t rows,
-                std::optional<Layout> layout, Activations activations) {
-  const PackedMatrix packed{mask->data(), values->data(), dtype, rows, kColumns};
+Factor prepared(const SharedBuffer& mask, const SharedBuffer& values, Dtype dtype,
+                std::size_t count, std::optional<Layout> layout, Activations activations) {
+  const std::size_t columns = columns_of(count);
+  const PackedMatrix packed{mask->data(), values->data(), dtype, count / columns, columns};
   return {prepare(*usable_tables().back(), packed, layout, activations, 2), mask, values};
 }
 
-Factor pruned(const Choose& choose, const SharedBuffer& weights, Dtype dtype, std::size_t rows,
+Factor pruned(const Choose& choose, const SharedBuffer& weights, Dtype dtype, std::size_t count,
               Activations activations) {
   const Kernels& best = *usable_tables().back();
-  const std::size_t count = rows * kColumns;
+  const std::size_t columns = columns_of(count), rows = count / columns;
   const SharedBuffer ranks = make_weights(Dtype::float32, count),
                      given = std::make_shared<Buffer>(count / 8),
                      mask = std::make_shared<Buffer>(count / 8),
                      values = std::make_shared<Buffer>(count * width(dtype));
-  choose(best, {ranks->data(), Dtype::float32, rows, kColumns}, given->data());
-  pack(best, {weights->data(), dtype, rows, kColumns}, given->data(), mask->data(), values->data(),
+  choose(best, {ranks->data(), Dtype::float32, rows, columns}, given->data());
+  pack(best, {weights->data(), dtype, rows, columns}, given->data(), mask->data(), values->data(),
        2);
-  return prepared(mask, values, dtype, rows, std::nullopt, activations);
+  return prepared(mask, values, dtype, count, std::nullopt, activations);
 }
 
-Factor dense(const SharedBuffer& weights, Dtype dtype, std::size_t rows, Activations activations) {
-  const SharedBuffer mask = make_mask(rows * kColumns, 0);
-  return prepared(mask, weights, dtype, rows, Layout::dense, activations);
+Factor dense(const SharedBuffer& weights, Dtype dtype, std::size_t count, Activations activations) {
+  const SharedBuffer mask = make_mask(count, 0);
+  return prepared(mask, weights, dtype, count, Layout::dense, activations);
 }
 
 Problem product_problem(Dtype dtype, std::size_t count, const Choose& choose, std::size_t batch,
                         Activations activations) {
-  const std::size_t rows = count / kColumns;
+  const std::size_t columns = columns_of(count), rows = count / columns;
   const SharedBuffer weights = integer_weights(dtype, count),
                      y = std::make_shared<Buffer>(batch * rows * sizeof(float));
-  const auto x = std::make_shared<const std::vector<float>>(integer_activations(batch));
+  const auto x = std::make_shared<const std::vector<float>>(integer_activations(batch * columns));
   const auto times = [=](Factor factor, const SharedBuffer& to) -> Run {
     return [=](const Kernels& kernels, unsigned threads) {
       linear(kernels, factor.matrix,
@@ -147,10 +153,10 @@ Problem product_problem(Dtype dtype, std::size_t count, const Choose& choose, st
              threads);
     };
   };
-  return {.run = times(pruned(choose, weights, dtype, rows, activations), y),
+  return {.run = times(pruned(choose, weights, dtype, count, activations), y),
           .dense = weights,
           .outputs = {y},
-          .run_dense = times(dense(weights, dtype, rows, activations),
+          .run_dense = times(dense(weights, dtype, count, activations),
                              std::make_shared<Buffer>(y->bytes()))};
 }
 
@@ -178,7 +184,8 @@ void add_products() {
       }
     }
     for (const Dtype dtype : {Dtype::float16, Dtype::int8}) {
-      for (const std::size_t batch : kFew) add_products(dtype, pattern, batch, Activations::float32);
+      for (const std::size_t batch : kFew)
+        add_products(dtype, pattern, batch, Activations::float32);
     }
     for (const std::size_t batch : kMany) {
       add_products(Dtype::bfloat16, pattern, batch, Activations::bfloat16);
