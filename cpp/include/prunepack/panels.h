@@ -24,10 +24,10 @@
 //          tiles. First 16 uint32: the slots of each band. Then, band after band, for every `parts`
 //          slots the first columns of their tiles over breadth (uint16), and a register: part p of
 //          lane i is element (i / breadth, i % breadth) of the tile in slot p.
-// index    For every chunk as many slots as the fullest row has elements kept. Slot t holds the t-th
-//          kept element of each row that has one. For every chunk the number of its slots (uint8),
-//          and for each slot the mask of its rows (uint16), the columns of their elements in the
-//          chunk (uint8), and the elements.
+// index    For every chunk as many slots as the fullest row has elements kept. Slot t holds the
+//          t-th kept element of each row that has one. For every chunk the number of its slots
+//          (uint8), and for each slot the mask of its rows (uint16), the columns of their elements
+//          in the chunk (uint8), and the elements.
 //
 // Where a row has fewer elements than slots (nm4, nm16), or a band fewer tiles than slots, they are
 // filled up with zeros, at position or column 0. A panel is one stream, read from its beginning to
