@@ -100,11 +100,10 @@ double cost_of_register(Layout layout, const Costs& costs) {
   }
 }
 
-// The time of reading 64 bytes. A matrix that fits into a core's L2 cache, with room for other
-// things, is taken to be there whenever it is used; where it is not, a product of it is short.
-double cost_of_reading(const Prepared& matrix) {
-  constexpr double in_l2 = 0.27, registers_of_l2 = 512.0 * 1024 / kRegisterBytes;
-  return registers_of(matrix) <= registers_of_l2 ? in_l2 : 1;
+// A matrix that fits into a core's L2 cache, with room for other things, is taken to be there
+// whenever it is used; where it is not, a product of it is short.
+bool is_in_l2(const Prepared& matrix) {
+  return registers_of(matrix) <= 512.0 * 1024 / kRegisterBytes;
 }
 
 // The time a product is likely to take, in that of reading 64 bytes from memory: reading and
@@ -117,7 +116,7 @@ double likely_time(const PanelSurvey& survey, const Prepared& matrix, const Cost
           panel_bytes(survey.panel(stripe, i), matrix, matrix.stripe_blocks(stripe)));
     }
   }
-  const double reading = bytes / kRegisterBytes * cost_of_reading(matrix);
+  const double reading = bytes / kRegisterBytes * (is_in_l2(matrix) ? 0.27 : 1);
   const double computing = registers_in(survey, matrix) * cost_of_register(matrix.layout, costs);
   return std::max(reading, computing) + std::min(reading, computing) / 8;
 }
@@ -191,11 +190,10 @@ LayoutChoice choose_layout(const PanelSurvey& survey, const Prepared& matrix, Is
     candidate.layout = choice.layout;
     candidate.kept = choice.kept;
     candidate.breadth = choice.breadth;
-    // What gains little with one row of activations loses with several, because weights that are
-    // looked up cost more for each of them.
-    constexpr double of_dense = 0.85;
-    const double time =
-        likely_time(survey, candidate, costs) * (choice.layout == Layout::dense ? of_dense : 1);
+    double time = likely_time(survey, candidate, costs);
+    // What gains little there with one row of activations loses with several, because weights that
+    // are looked up cost more for each of them.
+    if (choice.layout == Layout::dense && is_in_l2(matrix)) time *= 0.85;
     if (time < least) {
       least = time;
       best = choice;
