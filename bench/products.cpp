@@ -1,12 +1,17 @@
 // Benchmarks of linear layers, on one thread and two: a packed matrix times one row of activations
-// and sixteen, against reading the dense matrix once, which is as fast as a dense product can be.
+// and more, against the same product with the dense matrix, and against reading that once, which is
+// as fast as any product with it can be.
 //
 // Weights and activations are small integers, so that sums are exact in any order and the bytes of
 // the results can be compared with scalar's.
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "contest.h"
 #include "prunepack/linear.h"
@@ -16,9 +21,10 @@
 namespace prunepack::bench {
 namespace {
 
-constexpr std::size_t kColumns = 4096;
-constexpr Dtype kDtypesOfProducts[] = {Dtype::float32, Dtype::bfloat16, Dtype::float16,
-                                       Dtype::int8};
+// At most 4096, and so few that a small matrix has rows enough for several panels.
+constexpr std::size_t columns_of(std::size_t count) {
+  return std::min<std::size_t>(4096, count / 128);
+}
 
 // 1, 2 and 3 in each dtype, lowest byte first.
 std::array<std::uint32_t, 3> small_integers(Dtype dtype) {
@@ -43,8 +49,8 @@ SharedBuffer integer_weights(Dtype dtype, std::size_t count) {
   return buffer;
 }
 
-std::vector<float> integer_activations(std::size_t batch) {
-  std::vector<float> x(batch * kColumns);
+std::vector<float> integer_activations(std::size_t count) {
+  std::vector<float> x(count);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 5) - 2;
   return x;
 }
@@ -83,6 +89,7 @@ const std::vector<Pattern>& patterns() {
   static const std::vector<Pattern> all = {{"dense", smallest(0)},
                                            {"50%", smallest(0.5)},
                                            {"70%", smallest(0.7)},
+                                           {"75%", smallest(0.75)},
                                            {"90%", smallest(0.9)},
                                            {"95%", smallest(0.95)},
                                            {"2:4", nm(2, 4)},
@@ -96,49 +103,68 @@ const std::vector<Pattern>& patterns() {
   return all;
 }
 
-struct Factors {
-  std::vector<float> x;
+// A matrix made ready for computing, and what it was made of.
+struct Factor {
   Prepared matrix;
-  Activations activations;
+  SharedBuffer mask, values;
 };
 
-Problem product_problem(Dtype dtype, std::size_t count, const Choose& choose, std::size_t batch,
-                        Activations activations) {
+Factor prepared(const SharedBuffer& mask, const SharedBuffer& values, Dtype dtype,
+                std::size_t count, std::optional<Layout> layout, Activations activations) {
+  const std::size_t columns = columns_of(count);
+  const PackedMatrix packed{mask->data(), values->data(), dtype, count / columns, columns};
+  return {prepare(*usable_tables().back(), packed, layout, activations, 2), mask, values};
+}
+
+Factor pruned(const Choose& choose, const SharedBuffer& weights, Dtype dtype, std::size_t count,
+              Activations activations) {
   const Kernels& best = *usable_tables().back();
-  const std::size_t rows = count / kColumns;
+  const std::size_t columns = columns_of(count), rows = count / columns;
   const SharedBuffer ranks = make_weights(Dtype::float32, count),
                      given = std::make_shared<Buffer>(count / 8),
                      mask = std::make_shared<Buffer>(count / 8),
-                     weights = integer_weights(dtype, count),
-                     values = std::make_shared<Buffer>(count * width(dtype)),
-                     y = std::make_shared<Buffer>(batch * rows * sizeof(float));
-  choose(best, {ranks->data(), Dtype::float32, rows, kColumns}, given->data());
-  pack(best, {weights->data(), dtype, rows, kColumns}, given->data(), mask->data(), values->data(),
+                     values = std::make_shared<Buffer>(count * width(dtype));
+  choose(best, {ranks->data(), Dtype::float32, rows, columns}, given->data());
+  pack(best, {weights->data(), dtype, rows, columns}, given->data(), mask->data(), values->data(),
        2);
-  const auto factors = std::make_shared<const Factors>(
-      Factors{integer_activations(batch),
-              prepare(best, {mask->data(), values->data(), dtype, rows, kColumns}, std::nullopt,
-                      activations, 2),
-              activations});
-  return {[=](const Kernels& kernels, unsigned threads) {
-            linear(kernels, factors->matrix,
-                   {.x = factors->x.data(),
-                    .batch = batch,
-                    .activations = factors->activations,
-                    .scales = nullptr,
-                    .bias = nullptr,
-                    .y = reinterpret_cast<float*>(y->data())},
-                   threads);
-          },
-          weights,
-          {y}};
+  return prepared(mask, values, dtype, count, std::nullopt, activations);
+}
+
+Factor dense(const SharedBuffer& weights, Dtype dtype, std::size_t count, Activations activations) {
+  const SharedBuffer mask = make_mask(count, 0);
+  return prepared(mask, weights, dtype, count, Layout::dense, activations);
+}
+
+Problem product_problem(Dtype dtype, std::size_t count, const Choose& choose, std::size_t batch,
+                        Activations activations) {
+  const std::size_t columns = columns_of(count), rows = count / columns;
+  const SharedBuffer weights = integer_weights(dtype, count),
+                     y = std::make_shared<Buffer>(batch * rows * sizeof(float));
+  const auto x = std::make_shared<const std::vector<float>>(integer_activations(batch * columns));
+  const auto times = [=](Factor factor, const SharedBuffer& to) -> Run {
+    return [=](const Kernels& kernels, unsigned threads) {
+      linear(kernels, factor.matrix,
+             {.x = x->data(),
+              .batch = batch,
+              .activations = activations,
+              .scales = nullptr,
+              .bias = nullptr,
+              .y = reinterpret_cast<float*>(to->data())},
+             threads);
+    };
+  };
+  return {.run = times(pruned(choose, weights, dtype, count, activations), y),
+          .dense = weights,
+          .outputs = {y},
+          .run_dense = times(dense(weights, dtype, count, activations),
+                             std::make_shared<Buffer>(y->bytes()))};
 }
 
 void add_products(Dtype dtype, const Pattern& pattern, std::size_t batch, Activations activations) {
   const char* const rounded = activations == Activations::float32 ? "" : "_rounded";
   for (const std::size_t bytes : sizes()) {
     add_operation({text("linear_", pattern.name, "_batch", batch, rounded, "_", name(dtype)), bytes,
-                   Reference::read,
+                   Reference::dense,
                    [=] {
                      return product_problem(dtype, bytes / width(dtype), pattern.choose, batch,
                                             activations);
@@ -150,13 +176,20 @@ void add_products(Dtype dtype, const Pattern& pattern, std::size_t batch, Activa
 }  // namespace
 
 void add_products() {
+  constexpr std::size_t kFew[] = {1, 16}, kMany[] = {1, 4, 8, 16, 64, 256};
   for (const Pattern& pattern : patterns()) {
-    for (const Dtype dtype : kDtypesOfProducts) {
-      for (const std::size_t batch : {std::size_t{1}, std::size_t{16}}) {
+    for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16}) {
+      for (const std::size_t batch : kMany) {
         add_products(dtype, pattern, batch, Activations::float32);
       }
     }
-    add_products(Dtype::bfloat16, pattern, 1, Activations::bfloat16);
+    for (const Dtype dtype : {Dtype::float16, Dtype::int8}) {
+      for (const std::size_t batch : kFew)
+        add_products(dtype, pattern, batch, Activations::float32);
+    }
+    for (const std::size_t batch : kMany) {
+      add_products(Dtype::bfloat16, pattern, batch, Activations::bfloat16);
+    }
     add_products(Dtype::int8, pattern, 1, Activations::int8);
   }
 }

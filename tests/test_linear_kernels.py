@@ -280,8 +280,16 @@ def test_the_layout_follows_the_pattern(isa: str, pattern: str, layouts: set[str
 def test_an_index_has_slots_for_at_most_a_quarter(isa: str, kept: int, layout: str) -> None:
     if isa != "avx512":
         pytest.skip("only AVX-512 is fast enough at indices to want more of them")
-    random = np.random.default_rng(0)
-    w = np.zeros((128, 4, 64), np.float32)
-    for of_a_chunk in w.reshape(-1, 64):
-        of_a_chunk[random.choice(64, kept, replace=False)] = 1
-    assert Operations(isa).prepare(w.reshape(128, 256)).layout == layout
+    places = np.argsort(np.random.default_rng(0).random((1024, 16, 64)), axis=-1)
+    w = (places < kept).astype(np.float32)
+    assert Operations(isa).prepare(w.reshape(1024, 1024)).layout == layout
+
+
+@pytest.mark.parametrize(("rows", "layout"), [(128, "dense"), (2048, "bitmask")])
+def test_only_a_matrix_beyond_the_l2_cache_is_bound_by_reading(
+    isa: str, rows: int, layout: str
+) -> None:
+    if isa != "avx512":
+        pytest.skip("the costs of AVX-512 are those that tell the two apart")
+    w = sparse_matrix("50 %", FLOAT32, (rows, 512))
+    assert Operations(isa).prepare(w).layout == layout

@@ -59,7 +59,9 @@ class Arranged {
     memory_.seal();
   }
 
-  const void* data() const { return start(); }
+  const void* from(std::size_t block) const {
+    return start() + block * kBlockColumns * batch_ * width(dtype_);
+  }
   double at(std::size_t b, std::size_t column) const {
     return number_at(dtype_, start(), place(b, column));
   }
@@ -101,12 +103,13 @@ class GuardedPanels {
 
 constexpr double kLeastNormal = 0x1p-126, kLeastSubnormal = 0x1p-149;
 
-// One sum: what it is in float64, and how far from that float32 may end.
+// One sum over a stripe of columns: what it is in float64, and how far from that float32 may end.
 class Sum {
  public:
-  Sum(const Matrix& matrix, const Arranged& x, std::size_t row, std::size_t b, Product product)
+  Sum(const Matrix& matrix, const Arranged& x, std::size_t row, std::size_t b, std::size_t begin,
+      std::size_t end, Product product)
       : product_(product) {
-    for (std::size_t column = 0; column < matrix.columns(); ++column) {
+    for (std::size_t column = begin; column < std::min(end, matrix.columns()); ++column) {
       if (!matrix.keeps(row, column)) continue;
       add(matrix.at(row, column), x.at(b, column));
     }
@@ -149,11 +152,14 @@ struct Trial {
   Case what;
 };
 
-bool right(const Trial& trial, std::size_t panel, const Arranged& x, std::size_t batch,
-           Outputs& out) {
+bool right(const Trial& trial, std::size_t stripe, std::size_t panel, const Arranged& x,
+           std::size_t batch, Outputs& out) {
+  const std::size_t begin = trial.prepared.stripes[stripe] * kBlockColumns;
+  const std::size_t end = trial.prepared.stripes[stripe + 1] * kBlockColumns;
   for (std::size_t b = 0; b < batch; ++b) {
     for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
-      const Sum sum(trial.matrix, x, panel * kPanelRows + lane, b, trial.factors.product);
+      const Sum sum(trial.matrix, x, panel * kPanelRows + lane, b, begin, end,
+                    trial.factors.product);
       if (!sum.admits(out.actual() + (b * kPanelRows + lane) * sizeof(float))) return false;
     }
   }
@@ -178,19 +184,21 @@ void check_product(PanelProduct kernel, const Trial& trial, std::size_t turn, Re
     const Arranged x(random, trial.factors.activations,
                      activations(trial.factors.activations, turn), prepared.blocks, batch,
                      trial.matrix.columns(), from_start);
-    const PanelShape shape{prepared.blocks, prepared.kept, prepared.breadth, batch};
-    for (std::size_t panel = 0; panel < prepared.panel_count(); ++panel) {
+    for (std::size_t i = 0; i < prepared.offsets.size() - 1; ++i) {
+      const std::size_t stripe = i / prepared.panel_count(), panel = i % prepared.panel_count();
+      const PanelShape shape{prepared.stripe_blocks(stripe), prepared.kept, prepared.breadth,
+                             batch};
       Case what = trial.what;
       what.parameters[2] = {"batch", batch};
-      what.parameters[3] = {"panel", panel};
+      what.parameters[3] = {"panel", i};
       out.prepare(batch * kPanelRows * sizeof(float), 4 * (turn % 16));
       report.compare(
           what,
           [&] {
-            kernel(shape, trial.panels.data(from_start) + prepared.offsets[panel], x.data(),
-                   out.actual());
+            kernel(shape, trial.panels.data(from_start) + prepared.offsets[i],
+                   x.from(prepared.stripes[stripe]), out.actual());
           },
-          [&] { return right(trial, panel, x, batch, out); });
+          [&] { return right(trial, stripe, panel, x, batch, out); });
     }
   }
 }

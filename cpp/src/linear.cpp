@@ -141,7 +141,7 @@ class PieceSums {
  public:
   PieceSums(const Prepared& matrix, Product product, std::size_t begin, std::size_t end)
       : integers_(product == Product::int8_int8), begin_(begin) {
-    if (matrix.stripe_count() > 1) totals_ = Scratch<float>((end - begin) * kSums);
+    if (matrix.stripe_count() > 1) totals_ = Scratch<float>((end - begin) * kMostSums);
   }
 
   float* of_kernel() { return sums_; }
@@ -149,8 +149,8 @@ class PieceSums {
   // Adds what the kernel has summed up for a panel; returns the sums so far.
   const float* add(std::size_t panel, std::size_t stripe, std::size_t batch) {
     if (totals_.get() == nullptr) return sums_;
-    float* const totals = totals_.get() + (panel - begin_) * kSums;
     const std::size_t count = batch * kPanelRows;
+    float* const totals = totals_.get() + (panel - begin_) * count;
     if (stripe == 0) {
       std::memcpy(totals, sums_, count * sizeof(float));
     } else if (integers_) {
@@ -162,7 +162,7 @@ class PieceSums {
   }
 
  private:
-  static constexpr std::size_t kSums = kMostBatch * kPanelRows;
+  static constexpr std::size_t kMostSums = kMostBatch * kPanelRows;
 
   template <class Number>
   void add_to(void* totals, std::size_t count) const {
@@ -178,7 +178,7 @@ class PieceSums {
   bool integers_;
   std::size_t begin_;
   Scratch<float> totals_;
-  alignas(kPanelAlignment) float sums_[kSums];
+  alignas(kPanelAlignment) float sums_[kMostSums];
 };
 
 // The panels of a piece, as the kernel reads them: where they are, or made dense.

@@ -103,27 +103,31 @@ void write_bitmask(const PanelSource<Bits>& from, PanelStream out) {
 template <std::size_t group, class Bits>
 void write_nm(const PanelSource<Bits>& from, PanelStream out) {
   constexpr std::size_t parts = PanelSource<Bits>::kParts, bits = group == 4 ? 2 : 4;
-  constexpr std::size_t step = position_bytes(parts, bits) + kRegisterBytes;
   const std::size_t most = from.matrix.kept;
-  std::uint8_t* registers = out.skip(0);
-  for (std::size_t first = 0; first < from.columns();
-       first += parts * group, registers += most * step) {
+  const auto put = [&](std::size_t first, std::uint8_t* positions, std::uint8_t* registers) {
     for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
       for (std::size_t part = 0; part < parts; ++part) {
-        std::uint8_t* positions = registers;
+        const PositionPlace place = position_place(parts, bits, lane, part);
+        std::uint8_t* byte = positions + place.byte;
+        std::uint8_t* to = registers + from.element(lane, part) * sizeof(Bits);
         for (std::size_t position = 0; position < group; ++position) {
           const std::size_t column = first + part * group + position;
           if (!from.kept(lane, column)) continue;
-          const PositionPlace place = position_place(parts, bits, lane, part);
-          std::uint8_t& byte = positions[place.byte];
-          byte = static_cast<std::uint8_t>(byte | position << place.shift);
+          *byte = static_cast<std::uint8_t>(*byte | position << place.shift);
           const Bits element = from.at(lane, column);
-          std::memcpy(
-              positions + position_bytes(parts, bits) + from.element(lane, part) * sizeof element,
-              &element, sizeof element);
-          positions += step;
+          std::memcpy(to, &element, sizeof element);
+          byte += position_bytes(parts, bits);
+          to += kRegisterBytes;
         }
       }
+    }
+  };
+  constexpr std::size_t columns = kChunkBlocks * kBlockColumns;
+  for (std::size_t chunk = 0; chunk < from.chunks(); ++chunk) {
+    std::uint8_t* positions = out.skip(chunk_position_bytes(group, most));
+    for (std::size_t column = 0; column < columns; column += parts * group) {
+      put(chunk * columns + column, positions, out.skip(most * kRegisterBytes));
+      positions += most * position_bytes(parts, bits);
     }
   }
 }

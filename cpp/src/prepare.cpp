@@ -72,11 +72,21 @@ std::vector<std::int32_t> row_sums(const PackedMatrix& matrix,
   return sums;
 }
 
-// Equal stripes of whole chunks, whose float32 activations leave room in an L1 cache of 32 KiB.
-std::vector<std::size_t> stripes_of(std::size_t blocks) {
-  constexpr std::size_t most_chunks = 96;
-  const std::size_t chunks = blocks / kChunkBlocks;
-  const std::size_t stripes = std::max<std::size_t>((chunks + most_chunks - 1) / most_chunks, 1);
+// Equal stripes of whole chunks. A panel and the activations it is multiplied with fit into an L1
+// cache of 32 KiB together, with room for what is fetched ahead: activations that the panel drives
+// out are missed by the next one. But panels must not be so short that the calls count.
+std::vector<std::size_t> stripes_of(const Prepared& prepared) {
+  constexpr double in_l1 = 24 * 1024, least_chunks = 8, most_chunks = 64;
+  const auto elements = static_cast<double>(std::max<std::size_t>(prepared.rows, 1) *
+                                            std::max<std::size_t>(prepared.columns, 1));
+  const double kept = static_cast<double>(prepared.row_offsets.back()) / elements;
+  const double element_bytes = 0.125 + kept * static_cast<double>(width(prepared.dtype));
+  const double chunk_bytes =
+      kChunkBlocks * kBlockColumns * (sizeof(float) + kPanelRows * element_bytes);
+  const auto most =
+      static_cast<std::size_t>(std::clamp(in_l1 / chunk_bytes, least_chunks, most_chunks));
+  const std::size_t chunks = prepared.blocks / kChunkBlocks;
+  const std::size_t stripes = std::max<std::size_t>((chunks + most - 1) / most, 1);
   std::vector<std::size_t> firsts;
   for (std::size_t i = 0; i <= stripes; ++i) firsts.push_back(chunks * i / stripes * kChunkBlocks);
   return firsts;
@@ -116,7 +126,10 @@ Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::option
   // Without rows there is nothing to put into panels, however many columns.
   const std::size_t columns = matrix.rows > 0 ? matrix.columns : 0;
   prepared.blocks = round_up(columns, kChunkBlocks * kBlockColumns) / kBlockColumns;
-  prepared.stripes = stripes_of(prepared.blocks);
+  prepared.packed = matrix;
+  prepared.row_offsets = row_offsets(kernels, matrix);
+  prepared.stripes = stripes_of(prepared);
+
   const PanelSurvey survey(matrix, prepared, threads);
   const LayoutChoice choice = choose_layout(survey, prepared, kernels.isa, activations, wanted);
   prepared.layout = choice.layout;
@@ -124,8 +137,6 @@ Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::option
   prepared.breadth = choice.breadth;
   place_panels(survey, prepared);
 
-  prepared.packed = matrix;
-  prepared.row_offsets = row_offsets(kernels, matrix);
   const std::vector<std::size_t>& offsets = prepared.row_offsets;
   const std::shared_ptr<std::uint8_t> panels = zeroed(prepared.nbytes());
   if (width(matrix.dtype) == 4) {

@@ -22,7 +22,7 @@ struct PackedMatrix {
 };
 
 // A matrix in panels, for any ISA. A wide matrix is cut into stripes of columns with panels of
-// their own, so that the activations of a stripe stay in a core's L1 cache.
+// their own, so that a panel and its activations fit into a core's L1 cache together.
 struct Prepared {
   Layout layout;
   Dtype dtype;

@@ -12,25 +12,28 @@
 // dense    For every block, 16 / parts registers. Part p of register s is column s * parts + p.
 // bitmask  The same registers without their zeros: for every block the masks of its registers, 32
 //          bytes, and then the elements kept. Bit e of a register's mask is its element e.
-// nm4      At most `kept` of every 4 columns of a row. For every block, 4 / parts times `kept`
-//          registers, each after its positions: part p of register (s, j) is the j-th kept element
-//          of the four columns from 4 * (s * parts + p), and stands at its position in the four.
-// nm16     At most `kept` of every 16 columns of a row. For every `parts` blocks, `kept` registers,
-//          each after its positions: part p of register j is the j-th kept element of block p.
+// nm4      At most `kept` of every 4 columns of a row. For every 4 blocks, a chunk, the positions
+//          of 16 / parts times `kept` registers, and then these: part p of register (s, j) is the
+//          j-th kept element of the four columns from 4 * (s * parts + p), and stands at its
+//          position in the four.
+// nm16     At most `kept` of every 16 columns of a row. For every chunk the positions of 4 / parts
+//          times `kept` registers, and then these: part p of register (s, j) is the j-th kept
+//          element of block s * parts + p.
 // blocks   Tiles of 16 / breadth rows and `breadth` columns, without those that are empty. A panel
 //          has `breadth` bands of tiles, and a band has slots, a multiple of `parts`, for its
 //          tiles. First 16 uint32: the slots of each band. Then, band after band, for every `parts`
 //          slots the first columns of their tiles over breadth (uint16), and a register: part p of
 //          lane i is element (i / breadth, i % breadth) of the tile in slot p.
-// index    For every 4 blocks, a chunk, as many slots as the fullest row has elements kept. Slot t
-//          holds the t-th kept element of each row that has one. For every chunk the number of its
-//          slots (uint8), and for each slot the mask of its rows (uint16), the columns of their
-//          elements in the chunk (uint8), and the elements.
+// index    For every chunk as many slots as the fullest row has elements kept. Slot t holds the
+//          t-th kept element of each row that has one. For every chunk the number of its slots
+//          (uint8), and for each slot the mask of its rows (uint16), the columns of their elements
+//          in the chunk (uint8), and the elements.
 //
 // Where a row has fewer elements than slots (nm4, nm16), or a band fewer tiles than slots, they are
 // filled up with zeros, at position or column 0. A panel is one stream, read from its beginning to
 // its end, because processors fetch ahead best in one. Only its beginning is aligned, to 64 bytes;
-// 64 bytes after the last panel may be read.
+// 64 bytes after the last panel may be read. (The positions of a chunk stand together because its
+// registers then are lines of a cache, or halves of two.)
 //
 // Positions take 2 bits in nm4 and 4 in nm16. They are so placed that those of a register,
 // broadcast to 64 bytes, and each cell shifted to the right by a number of its own, leave that of
@@ -124,10 +127,16 @@ constexpr PositionPlace position_place(std::size_t parts, std::size_t bits, std:
   return {place % pieces * piece_bytes + bit / 8, static_cast<unsigned>(bit % 8)};
 }
 
-// How many registers an n:m panel has, for groups of 4 or of 16 columns.
+// How many registers so many blocks of an n:m panel have, for groups of 4 or of 16 columns.
 constexpr std::size_t nm_registers(std::size_t blocks, std::size_t group, std::size_t parts,
                                    std::size_t kept) {
   return blocks * (kBlockColumns / group) / parts * kept;
+}
+
+// The bytes that the positions of a chunk of it take.
+constexpr std::size_t chunk_position_bytes(std::size_t group, std::size_t kept) {
+  const std::size_t bits = group == 4 ? 2 : 4;
+  return nm_registers(kChunkBlocks, group, 1, kept) * position_bytes(1, bits);
 }
 
 inline constexpr std::size_t kRegisterBytes = 64;

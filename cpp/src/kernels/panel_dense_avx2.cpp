@@ -12,7 +12,6 @@ class Registers {
   PRUNEPACK_INLINE typename Weights::Cells next(std::size_t) noexcept {
     const std::uint8_t* const at = next_;
     next_ += kRegisterBytes;
-    fetch_ahead<64>(at);
     return Weights::load(at);
   }
 

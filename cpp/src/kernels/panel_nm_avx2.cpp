@@ -64,19 +64,25 @@ struct Picked<16> {
   }
 };
 
-// Where a panel's next register is, after its positions, and sums of the products so far.
+// Where a panel's next register and its positions are, and sums of the products so far.
 template <std::size_t group, class Weights, std::size_t rows>
 struct NmSums {
   static constexpr std::size_t parts = Weights::kParts, bits = Picked<group>::kBits;
   const std::uint8_t* next;
+  const std::uint8_t* positions = next;
   Sums<rows> sums{};
+
+  void begin_chunk(std::size_t kept) noexcept {
+    positions = next;
+    next += chunk_position_bytes(group, kept);
+  }
 
   // Adds a register. The groups of its parts begin `step` apart in x.
   template <std::size_t chain>
   PRUNEPACK_INLINE void add_register(const float* x, std::size_t step) noexcept {
     fetch_ahead<64>(next);
-    const Positions<parts, bits> picks(next);
-    const typename Weights::Cells cells = Weights::load(next + position_bytes(parts, bits));
+    const Positions<parts, bits> picks(positions);
+    const typename Weights::Cells cells = Weights::load(next);
     repeat<parts * kHalves>([&]<std::size_t i>() __attribute__((always_inline)) {
       constexpr std::size_t p = i / kHalves, h = i % kHalves;
       const __m256 weights = Weights::template part<p, h>(cells);
@@ -85,7 +91,8 @@ struct NmSums {
         sums.template add<h>(p + chain, b, weights, picked.from(x + p * step + b * kBlockColumns));
       });
     });
-    next += position_bytes(parts, bits) + kRegisterBytes;
+    positions += position_bytes(parts, bits);
+    next += kRegisterBytes;
   }
 };
 
@@ -100,6 +107,7 @@ struct Nm {
     const std::size_t step = kGroups == 1 ? stride : group;
     NmSums<group, Weights, rows> s{panel};
     for (std::size_t first = 0; first < shape.blocks * kGroups; first += kChunkBlocks) {
+      if (first % (kChunkBlocks * kGroups) == 0) s.begin_chunk(shape.kept);
       repeat<kChunkBlocks / parts>([&]<std::size_t i>() __attribute__((always_inline)) {
         const std::size_t g = first + i * parts;
         const float* const x_of = x + g / kGroups * stride + g % kGroups * group;

@@ -26,7 +26,7 @@ class Pick {
 };
 
 // Adds the parts from p on of a register that belongs to the `parts` groups from `first`, counted
-// in a chunk of four blocks that begins at x. Groups take the chains in turn.
+// from x, where a block begins. Groups take the chains in turn.
 template <class Weights, std::size_t group, std::size_t p, std::size_t batch>
 PRUNEPACK_INLINE void add_parts(__m512i cells, __m512i positions, std::size_t first, const float* x,
                                 Sums<batch>& sums) noexcept {
@@ -51,19 +51,23 @@ template <class Weights, std::size_t group, std::size_t fixed, std::size_t batch
 PRUNEPACK_INLINE void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
                               Sums<batch>& sums) noexcept {
   constexpr std::size_t parts = Weights::kParts, bits = group == 4 ? 2 : 4;
-  constexpr std::size_t groups = kChunkBlocks * kBlockColumns / group;  // of a chunk
+  constexpr std::size_t groups = 4, columns = groups * group;  // of a turn of the loop
   const std::size_t kept = fixed != 0 ? fixed : shape.kept;
   for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
+    const std::uint8_t* positions = panel;
+    panel += chunk_position_bytes(group, kept);
+    for (std::size_t column = 0; column < kChunkBlocks * kBlockColumns; column += columns) {
 #pragma GCC unroll 4
-    for (std::size_t first = 0; first < groups; first += parts) {
-      for (std::size_t j = 0; j < kept; ++j) {
-        const __m512i positions = positions_at<parts, bits>(panel);
-        panel += position_bytes(parts, bits);
-        add_parts<Weights, group, 0>(_mm512_loadu_si512(panel), positions, first, x, sums);
-        panel += kRegisterBytes;
+      for (std::size_t first = 0; first < groups; first += parts) {
+        for (std::size_t j = 0; j < kept; ++j) {
+          add_parts<Weights, group, 0>(_mm512_loadu_si512(panel),
+                                       positions_at<parts, bits>(positions), first, x, sums);
+          positions += position_bytes(parts, bits);
+          panel += kRegisterBytes;
+        }
       }
+      x += columns * batch;
     }
-    x += kChunkBlocks * batch * kBlockColumns;
   }
 }
 

@@ -60,14 +60,16 @@ void product_of(const PanelShape& shape, const std::uint8_t* panel, const void* 
     DotSums<Dots, batch> sums;
     sums.clear();
     for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
+      const std::uint8_t* positions = next;
+      next += chunk_position_bytes(group, shape.kept);
 #pragma GCC unroll 8
       for (std::size_t first = 0; first < groups; first += parts) {
         const std::size_t column = first * group;
         const auto* from =
             x + column / kBlockColumns * batch * kBlockColumns + column % kBlockColumns;
         for (std::size_t j = 0; j < shape.kept; ++j) {
-          const __m512i index = indices<Dots, group>(positions_at<parts, bits>(next));
-          next += position_bytes(parts, bits);
+          const __m512i index = indices<Dots, group>(positions_at<parts, bits>(positions));
+          positions += position_bytes(parts, bits);
           const __m512i cells = _mm512_loadu_si512(next);
           next += kRegisterBytes;
 #pragma GCC unroll 16

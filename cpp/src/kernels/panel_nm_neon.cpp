@@ -43,22 +43,28 @@ struct Nm {
     constexpr std::size_t kGroups = kBlockColumns / group;
     const std::size_t stride = shape.batch * kBlockColumns;
     Sums<rows> sums;
+    const std::uint8_t* positions = panel;
     for (std::size_t first = 0; first < shape.blocks * kGroups; first += parts) {
+      if (first % (kChunkBlocks * kGroups) == 0) {
+        positions = panel;
+        panel += chunk_position_bytes(group, shape.kept);
+      }
       for (std::size_t j = 0; j < shape.kept; ++j) {
         Lanes weights[parts];
-        Weights::parts(panel + position_bytes(parts, bits), weights);
+        Weights::parts(panel, weights);
         for (std::size_t p = 0; p < parts; ++p) {
           const std::size_t i = first + p;
           const float* const x_of = x + i / kGroups * stride + i % kGroups * group;
           uint8x16_t bytes[kQuarters];
           for (std::size_t q = 0; q < kQuarters; ++q) {
-            bytes[q] = bytes_at(positions_of<parts, bits>(panel, p, q));
+            bytes[q] = bytes_at(positions_of<parts, bits>(positions, p, q));
           }
           sums.add(weights[p], [&](std::size_t b, std::size_t q) {
             return picked<group>(x_of + b * kBlockColumns, bytes[q]);
           });
         }
-        panel += position_bytes(parts, bits) + kRegisterBytes;
+        positions += position_bytes(parts, bits);
+        panel += kRegisterBytes;
       }
     }
     sums.store(out);

@@ -15,7 +15,6 @@ class DenseRegisters {
 
   void begin_block() noexcept {}
   __m512i next(std::size_t) noexcept {
-    fetch_lines_ahead<1>(next_);
     const __m512i cells = _mm512_loadu_si512(next_);
     next_ += 64;
     return cells;
@@ -29,14 +28,12 @@ template <class Weights>
 class BitmaskRegisters {
   using Bits = typename Weights::Bits;
   using Mask = MaskOf<Bits>;
-  static constexpr std::size_t kInWord = 64 / kLanes<Bits>;    // registers whose masks fill a word
-  static constexpr std::size_t kLines = 2 * sizeof(Bits) + 1;  // of a block, half of which is kept
+  static constexpr std::size_t kInWord = 64 / kLanes<Bits>;  // registers whose masks fill a word
 
  public:
   BitmaskRegisters(const PanelShape&, const std::uint8_t* panel) noexcept : values_(panel) {}
 
   void begin_block() noexcept {
-    fetch_lines_ahead<kLines>(values_);
     masks_ = values_;
     values_ += kBlockMaskBytes;
   }

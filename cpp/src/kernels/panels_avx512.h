@@ -74,10 +74,11 @@ struct Int8Weights {
 };
 
 // Sums for `batch` rows of activations. A multiply-add takes four cycles, so that a small batch has
-// several sums for each row, taken in turn.
+// several sums for each row, taken in turn: twice as many as that needs, because what is computed
+// between multiply-adds delays them, and they could not make up for it.
 template <std::size_t batch>
 struct Sums {
-  static constexpr std::size_t kChains = batch >= 4 ? 1 : 4 / batch;
+  static constexpr std::size_t kChains = batch >= 8 ? 1 : batch == 4 ? 2 : 4;
   __m512 of[kChains][batch];
 
   void clear() noexcept {

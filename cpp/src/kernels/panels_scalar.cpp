@@ -67,14 +67,19 @@ template <class Panel, std::size_t group, class Visit>
 void walk_nm(const PanelShape& shape, const std::uint8_t* panel, const Visit& visit) noexcept {
   constexpr std::size_t parts = Panel::kParts, bits = group == 4 ? 2 : 4;
   const std::size_t registers = nm_registers(shape.blocks, group, parts, shape.kept);
+  const std::size_t of_chunk = nm_registers(kChunkBlocks, group, parts, shape.kept);
+  const std::uint8_t* positions = panel;
   for (std::size_t s = 0; s < registers; ++s) {
-    const std::uint8_t* positions = panel;
-    panel += position_bytes(parts, bits);
+    if (s % of_chunk == 0) {
+      positions = panel;
+      panel += chunk_position_bytes(group, shape.kept);
+    }
     visit_register<Panel>(panel, visit, [&](std::size_t lane, std::size_t part) noexcept {
       const PositionPlace place = position_place(parts, bits, lane, part);
       const std::size_t position = positions[place.byte] >> place.shift & (group - 1);
       return (s / shape.kept * parts + part) * group + position;
     });
+    positions += position_bytes(parts, bits);
     panel += kRegisterBytes;
   }
 }
