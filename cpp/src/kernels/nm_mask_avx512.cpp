@@ -3,6 +3,7 @@
 // padded to these. Larger ones are decided bit by bit, and very large ones searched for thresholds.
 #include "avx512.h"
 #include "fetch_ahead.h"
+#include "nm_largest_avx512.h"
 #include "nm_planes_avx512.h"
 #include "nm_search_avx512.h"
 #include "nm_upright_avx512.h"
@@ -241,7 +242,9 @@ template <class E, std::size_t padded>
 void padded_mask(const void* weights, std::size_t groups, std::size_t n, std::size_t m,
                  std::uint8_t* mask) noexcept {
   using Bits = typename E::Bits;
-  constexpr std::size_t kGroups = padded == 4 ? 16 : kLanes<Bits>, kElements = kGroups * padded;
+  // In a block: at least what is looked at together, and so much that a call is worth its while.
+  constexpr std::size_t kGroups = kLanes<Bits> < 512 / padded ? 512 / padded : kLanes<Bits>;
+  constexpr std::size_t kElements = kGroups * padded;
   const auto* in = static_cast<const Bits*>(weights);
   const std::size_t zeros = padded - m;
   std::uint64_t own = first_bits(padded) & ~first_bits(zeros);  // of every 64 padded elements
@@ -282,6 +285,7 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
     case 4:
       return whole_mask<E, 4>(weights, groups, n, mask);
     case 8:
+      if (n == 7) return LargestOf8<E>::mask(weights, groups, mask);
       return whole_mask<E, 8>(weights, groups, n, mask);
     case 16:
       return whole_mask<E, 16>(weights, groups, n, mask);
