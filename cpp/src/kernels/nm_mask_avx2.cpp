@@ -1,6 +1,7 @@
 // nm_mask, AVX2: a method for each range of m.
 #include "avx2.h"
 #include "fetch_ahead.h"
+#include "nm_digits_avx2.h"
 #include "nm_largest_avx2.h"
 #include "nm_search_avx2.h"
 #include "nm_sorted_avx2.h"
@@ -157,6 +158,9 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
   if (m == 16) return SortedGroups<E, 16>::mask_of(bits, groups, n, mask);
   if (m == 32) return SortedGroups<E, 32>::mask_of(bits, groups, n, mask);
   if (m == 64) return SortedGroups<E, 64>::mask_of(bits, groups, n, mask);
+  if constexpr (sizeof(typename E::Bits) == 4) {
+    if (m >= 128 && m <= ByDigits::kMost) return ByDigits::mask(bits, groups, n, m, mask);
+  }
 
   BitStream stream(mask);
   if (m < 4) {

@@ -1,8 +1,10 @@
 // nm_mask, AVX-512. Groups of 2 and 4 are ranked where they lie; those of 8, 16 and 32 are
 // transposed, so that a register holds one element of many groups, and sorted; smaller ones are
-// padded to these. Larger ones are decided bit by bit, and very large ones searched for thresholds.
+// padded to these. Larger ones are decided bit by bit, very large ones digit by digit, or searched
+// for thresholds.
 #include "avx512.h"
 #include "fetch_ahead.h"
+#include "nm_digits_avx512.h"
 #include "nm_largest_avx512.h"
 #include "nm_planes_avx512.h"
 #include "nm_search_avx512.h"
@@ -302,6 +304,9 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
   if (m <= 128) return ByPlanes<E, 2>::mask(weights, groups, n, m, mask);
   if (m <= 256) return ByPlanes<E, 4>::mask(weights, groups, n, m, mask);
   if (m <= 512) return ByPlanes<E, 8>::mask(weights, groups, n, m, mask);
+  if constexpr (sizeof(typename E::Bits) == 4) {
+    if (m <= ByDigits::kMost) return ByDigits::mask(weights, groups, n, m, mask);
+  }
   Searched<E>::mask(weights, groups, n, m, mask);
 }
 
