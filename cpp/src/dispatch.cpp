@@ -15,8 +15,9 @@ namespace {
 constexpr Kernels kAvx512 = {
     .isa = Isa::avx512,
     .nm_mask = &avx512::nm_mask,
+    .most_for_nm_mask = 8192,
     .nm_columns = &avx512::nm_columns,
-    .nm_bands = &avx512::nm_bands,
+    .nm_bands = &avx2::nm_bands,
     .above_mask = &avx512::above_mask,
     .bracket_mask = &avx512::bracket_mask,
     .key_histogram = &avx512::key_histogram,
@@ -56,6 +57,7 @@ constexpr Kernels kTables[] = {
 #ifdef PRUNEPACK_CPU_HAS_AVX2
     {.isa = Isa::avx2,
      .nm_mask = &avx2::nm_mask,
+     .most_for_nm_mask = 8160,
      .nm_columns = &avx2::nm_columns,
      .nm_bands = &avx2::nm_bands,
      .above_mask = &avx2::above_mask,
@@ -77,6 +79,7 @@ constexpr Kernels kTables[] = {
 #ifdef PRUNEPACK_CPU_HAS_NEON
     {.isa = Isa::neon,
      .nm_mask = &neon::nm_mask,
+     .most_for_nm_mask = 256,
      .nm_columns = &scalar::nm_columns,
      .nm_bands = &scalar::nm_bands,
      .above_mask = &neon::above_mask,
@@ -97,6 +100,7 @@ constexpr Kernels kTables[] = {
 #endif
     {.isa = Isa::scalar,
      .nm_mask = &scalar::nm_mask,
+     .most_for_nm_mask = 256,
      .nm_columns = &scalar::nm_columns,
      .nm_bands = &scalar::nm_bands,
      .above_mask = &scalar::above_mask,

@@ -35,24 +35,15 @@ class ListingPass {
       : kernels_(kernels),
         population_(population),
         bits_(bits),
-        threads_(threads_worth(population.count() * sizeof(Bits), threads)),
+        threads_(threads),
         step_(step_of(population)),
-        part_((population.count() / threads_ / step_ + 1) * step_),
+        part_(part_of(population.count())),
         parts_((population.count() + part_ - 1) / part_) {}
 
-  std::size_t parts() const { return parts_; }
-
-  // Calls work(part, first, count, numbers) for every step of every part, those of a part in order.
+  // Calls work(first, count, numbers) for every step of [first, end), of which `first` begins one.
   template <class Work>
-  void for_steps(const Work& work) const {
-    parallel_for(parts_, threads_, [&](std::size_t part) {
-      Scratch<Bits> computed(population_.is_stored() ? 0 : step_);
-      const std::size_t end = std::min((part + 1) * part_, population_.count());
-      for (std::size_t first = part * part_; first < end; first += step_) {
-        const std::size_t count = std::min(step_, end - first);
-        work(part, first, count, population_.read_in_order(first, count, computed.get()));
-      }
-    });
+  void for_steps(std::size_t first, std::size_t end, const Work& work) const {
+    for_parts(first, end, [&](std::size_t, auto... step) { work(step...); });
   }
 
   // Makes the mask and the lists. `probably` is the part of the population that is in the range.
@@ -61,16 +52,17 @@ class ListingPass {
     candidates_ = std::vector<Candidates<Bits>>(parts_);
     for (Candidates<Bits>& list : candidates_) list.reserve(expected + step_);
     std::vector<Above> counts(parts_);
-    for_steps([&](std::size_t p, std::size_t first, std::size_t count, const void* numbers) {
-      Candidates<Bits>& candidates = candidates_[p];
-      candidates.reserve(count);
-      const Above found = (*kernels_.bracket_mask)[population_.dtype()](
-          numbers, count, range.low, range.high, bits_ + first / 8, candidates.next_key(),
-          candidates.next_position());
-      candidates.added_step(found.tied);
-      counts[p].above += found.above;
-      counts[p].tied += found.tied;
-    });
+    for_parts(0, population_.count(),
+              [&](std::size_t p, std::size_t first, std::size_t count, const void* numbers) {
+                Candidates<Bits>& candidates = candidates_[p];
+                candidates.reserve(count);
+                const Above found = (*kernels_.bracket_mask)[population_.dtype()](
+                    numbers, count, range.low, range.high, bits_ + first / 8, candidates.next_key(),
+                    candidates.next_position());
+                candidates.added_step(found.tied);
+                counts[p].above += found.above;
+                counts[p].tied += found.tied;
+              });
     Above sum{0, 0};
     for (const Above& found : counts) {
       sum.above += found.above;
@@ -121,6 +113,26 @@ class ListingPass {
   }
 
  private:
+  // What one thread takes of so many.
+  std::size_t part_of(std::size_t count) const {
+    return (count / threads_worth(count * sizeof(Bits), threads_) / step_ + 1) * step_;
+  }
+
+  // Calls work(part, first, count, numbers) for every step of every part of [first, end), those of
+  // a part in order.
+  template <class Work>
+  void for_parts(std::size_t first, std::size_t end, const Work& work) const {
+    const std::size_t size = part_of(end - first);
+    parallel_for((end - first + size - 1) / size, threads_, [&](std::size_t part) {
+      Scratch<Bits> computed(population_.is_stored() ? 0 : step_);
+      const std::size_t to = std::min(first + (part + 1) * size, end);
+      for (std::size_t at = first + part * size; at < to; at += step_) {
+        const std::size_t count = std::min(step_, to - at);
+        work(part, at, count, population_.read_in_order(at, count, computed.get()));
+      }
+    });
+  }
+
   static void keep_in_step(const typename Candidates<Bits>::Step& step, Bits threshold,
                            std::size_t& ties_to_prune, std::uint8_t* bits) {
     std::size_t to_prune = ties_to_prune;

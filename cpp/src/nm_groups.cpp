@@ -210,16 +210,17 @@ class ByBracket final : public NmGroups {
 
 // Short keys are tied so often that a kernel's search, which begins where the cuts of the groups
 // before were, ends sooner than a list is made.
-bool is_bracketed(Dtype dtype, NmPattern pattern) {
-  constexpr std::size_t kLeast = 257, kMost = 65'536;
-  return width(dtype) >= 4 && pattern.m >= kLeast && pattern.m <= kMost && pattern.n > 0 &&
+bool is_bracketed(const Kernels& kernels, Dtype dtype, NmPattern pattern) {
+  constexpr std::size_t kMost = 65'536;
+  const std::size_t most_small = width(dtype) == 4 ? kernels.most_for_nm_mask : 256;
+  return width(dtype) >= 4 && pattern.m > most_small && pattern.m <= kMost && pattern.n > 0 &&
          pattern.n < pattern.m;
 }
 
 }  // namespace
 
 std::unique_ptr<NmGroups> nm_groups(const Kernels& kernels, Dtype dtype, NmPattern pattern) {
-  if (!is_bracketed(dtype, pattern)) {
+  if (!is_bracketed(kernels, dtype, pattern)) {
     return std::make_unique<ByKernel>((*kernels.nm_mask)[dtype], pattern);
   }
   if (width(dtype) == 4) return std::make_unique<ByBracket<std::uint32_t>>(kernels, dtype, pattern);

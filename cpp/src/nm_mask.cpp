@@ -1,4 +1,5 @@
 // nm_mask for whole tensors: groups along the last axis, and the remainders of lines.
+#include <algorithm>
 #include <vector>
 
 #include "bits.h"
@@ -12,16 +13,23 @@
 namespace prunepack {
 namespace {
 
+// Of a chunk, which begins with groups that take longer, because where cuts are is not known yet.
+constexpr std::size_t kGroupsAtOnce = 64, kMostAtOnce = 4 * kChunkBytes;
+
 // Groups that fill their lines: one flat run of groups, whatever the lines.
 void whole_groups(const Kernels& kernels, const Weights& weights, NmPattern pattern,
                   std::uint8_t* bits, unsigned threads) {
   const auto* data = static_cast<const std::uint8_t*>(weights.data);
-  const std::size_t bytes = width(weights.dtype);
-  for_chunks(weights.count(), bytes, 8 * pattern.m, threads,
-             [&](std::size_t first, std::size_t count) {
-               const auto groups = nm_groups(kernels, weights.dtype, pattern);
-               groups->write(data + first * bytes, count / pattern.m, bits + first / 8);
-             });
+  const std::size_t bytes = width(weights.dtype), all = weights.count() * bytes;
+  const std::size_t most = std::max(kChunkBytes, std::min(kMostAtOnce, all / threads));
+  const std::size_t chunk = std::clamp(kGroupsAtOnce * pattern.m * bytes, kChunkBytes, most);
+  for_chunks(
+      weights.count(), bytes, 8 * pattern.m, threads,
+      [&](std::size_t first, std::size_t count) {
+        const auto groups = nm_groups(kernels, weights.dtype, pattern);
+        groups->write(data + first * bytes, count / pattern.m, bits + first / 8);
+      },
+      chunk);
 }
 
 // Lines that end in a smaller group. Eight lines always end on a whole byte.

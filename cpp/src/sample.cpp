@@ -123,7 +123,8 @@ class Sample {
     KeyRange listed = range;
     if (listed.low < listed.high && is_common(listed.low)) ++listed.low;
     if (listed.low < listed.high && is_common(listed.high)) --listed.high;
-    return {range, listed, part_in(listed), cut(place), has_only_common_keys(place)};
+    return {
+        range, listed, part_in(listed), place.key, outline(place.key), has_only_common_keys(place)};
   }
 
  private:
@@ -209,15 +210,15 @@ class Sample {
     return std::sqrt(squares / 2);
   }
 
-  // Its position is where so many ties are passed that come before it.
-  Cut cut(const Place& place) const {
-    double ties = place.rank - static_cast<double>(keys().size() - at_least(place.key));
-    std::size_t run = 0;
-    for (; ties > 0 && run < runs_.count; ++run) {
-      ties -= static_cast<double>(at_least_in_run(run, place.key) -
-                                  at_least_in_run(run, place.key + 1));
+  Outline outline(std::uint64_t key) const {
+    const auto weights = static_cast<double>(population_), each = weights / size();
+    std::vector<double> above, tied;
+    for (std::size_t run = 0; run < runs_.count; ++run) {
+      const std::size_t larger = at_least_in_run(run, key + 1);
+      above.push_back(each * static_cast<double>(above_[run] + larger));
+      tied.push_back(each * static_cast<double>(at_least_in_run(run, key) - larger));
     }
-    return {place.key, population_ / runs_.count * run};
+    return {weights, above, tied};
   }
 
   Runs runs_;
@@ -254,6 +255,29 @@ constexpr PerDtype<decltype(&max_key_of<Float32>)> kMaxKey = PRUNEPACK_PER_ELEME
 Guess likely_cut(const Kernels& kernels, const Population& population, std::size_t pruned,
                  KeyRange possible, unsigned attempt) {
   return kLikelyCut[population.dtype()](kernels, population, pruned, possible, attempt);
+}
+
+Outline::Outline(double size, const std::vector<double>& above, const std::vector<double>& tied)
+    : stretch_(size / static_cast<double>(above.size())), above_{0}, tied_{0} {
+  for (const double more : above) above_.push_back(above_.back() + more);
+  for (const double more : tied) tied_.push_back(tied_.back() + more);
+}
+
+double Outline::before(const std::vector<double>& sums, std::size_t place) const {
+  if (sums.empty()) return 0;
+  const double stretches = static_cast<double>(place) / stretch_;
+  const std::size_t whole = std::min(static_cast<std::size_t>(stretches), sums.size() - 2);
+  return std::lerp(sums[whole], sums[whole + 1], stretches - static_cast<double>(whole));
+}
+
+std::size_t Outline::with_tied_after(double tied, std::size_t first, std::size_t end) const {
+  if (tied_.empty()) return end;
+  const double before_it = before(tied_, end) - tied;
+  const auto next = std::upper_bound(tied_.begin() + 1, tied_.end() - 1, before_it);
+  const double sum = *(next - 1), more = *next - sum;
+  const double within = more > 0 ? std::clamp((before_it - sum) / more, 0.0, 1.0) : 0;
+  const double stretches = static_cast<double>(next - 1 - tied_.begin()) + within;
+  return std::clamp(static_cast<std::size_t>(stretches * stretch_), first, end);
 }
 
 std::uint64_t max_key(Dtype dtype) { return kMaxKey[dtype](); }

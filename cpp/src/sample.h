@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "population.h"
 #include "prunepack/kernels.h"
@@ -15,17 +16,36 @@ struct KeyRange {
   std::uint64_t high;
 };
 
-// A place in the order of all weights, by key and then by position.
-struct Cut {
-  std::uint64_t key;
-  std::size_t position;
+// How many of the weights before each place are probably above a key, and how many have it.
+class Outline {
+ public:
+  Outline() = default;  // where nothing is known
+  // `above` and `tied` are of stretches of equal length that make up the `size` weights.
+  Outline(double size, const std::vector<double>& above, const std::vector<double>& tied);
+
+  double above_between(std::size_t first, std::size_t end) const {
+    return before(above_, end) - before(above_, first);
+  }
+  double tied_between(std::size_t first, std::size_t end) const {
+    return before(tied_, end) - before(tied_, first);
+  }
+  // The place between two others that has so many tied between itself and the second of them; that
+  // one itself where nothing is known.
+  std::size_t with_tied_after(double tied, std::size_t first, std::size_t end) const;
+
+ private:
+  double before(const std::vector<double>& sums, std::size_t place) const;
+
+  double stretch_ = 1;
+  std::vector<double> above_, tied_;  // before each stretch, and before the end
 };
 
 struct Guess {
-  KeyRange range;   // holds the key of the cut almost certainly, and few other weights
-  KeyRange listed;  // the same without an end that very many weights share
-  double part;      // of the weights, that are probably in `listed`
-  Cut cut;          // the most probable one
+  KeyRange range;     // holds the key of the cut almost certainly, and few other weights
+  KeyRange listed;    // the same without an end that very many weights share
+  double part;        // of the weights, that are probably in `listed`
+  std::uint64_t key;  // of the cut, most probably
+  Outline outline;    // of what that key divides
   // Whether all keys of the range are so common that the cut is best looked for from place to
   // place, instead of from key to key.
   bool has_many_ties;

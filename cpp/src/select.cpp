@@ -2,7 +2,8 @@
 //
 // A sample says where the cut probably is, and one pass makes a mask that is right but for what is
 // near there. If many weights share the key of the cut, all that comes after the guessed cut is
-// kept, by key and then by position, and the cut is moved, step by step, until the count is right.
+// kept, by key and then by position, where the position becomes ever more certain during the pass;
+// then the cut is moved, step by step, until the count is right.
 // If few do, the pass lists the weights in a narrow range of keys, and the listed few are decided
 // at the end. When the counts show that the sample was wrong, the next attempt starts from what
 // they say, so the result is exact whatever the sample.
@@ -10,8 +11,7 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
-#include <vector>
+#include <atomic>
 
 #include "bits.h"
 #include "listing_pass.h"
@@ -23,6 +23,15 @@ namespace prunepack {
 namespace {
 
 constexpr unsigned kAttemptsBySample = 4;
+
+// The part of what is left that is looked at before the sample is asked again.
+constexpr std::size_t kPiecesLeft = 8;
+
+// A place in the order of all weights, by key and then by position, which begins a step.
+struct Cut {
+  std::uint64_t key;
+  std::size_t position;
+};
 
 // One selection. `bits` is a flat mask of the population's own.
 template <class Bits>
@@ -58,7 +67,7 @@ class Selection {
   // Halves what is possible with every pass, so the search ends.
   Guess middle(KeyRange possible) const {
     const std::uint64_t key = possible.low + (possible.high - possible.low) / 2;
-    return {{key, key}, {key, key}, 0, {key, count_}, true};
+    return {{key, key}, {key, key}, 0, key, {}, true};
   }
 
   std::size_t keep_above(const void* numbers, std::size_t count, std::uint64_t key,
@@ -75,8 +84,8 @@ class Selection {
 
   bool cut_among_ties(const Guess& guess) {
     const bool borders_on_it =
-        cut_.position == 0 && (cut_.key == guess.cut.key || cut_.key == guess.cut.key + 1);
-    if (!borders_on_it) keep_after({guess.cut.key, guess.cut.position / step_ * step_});
+        cut_.position == 0 && (cut_.key == guess.key || cut_.key == guess.key + 1);
+    if (!borders_on_it) keep_from_both_ends(guess.key, guess.outline);
     return move_cut(guess.range);
   }
 
@@ -100,17 +109,45 @@ class Selection {
     return true;
   }
 
-  // Keeps what comes after `cut`, whose position is the beginning of a step.
-  void keep_after(Cut cut) {
-    std::vector<std::size_t> kept(pass_.parts());
-    pass_.for_steps(
-        [&](std::size_t part, std::size_t first, std::size_t count, const void* numbers) {
-          std::uint8_t* bits = bits_ + first / 8;
-          kept[part] += first < cut.position ? keep_above(numbers, count, cut.key, bits)
-                                             : keep_at_least(numbers, count, cut.key, bits);
-        });
-    cut_ = cut;
-    now_kept_ = std::accumulate(kept.begin(), kept.end(), std::size_t{0});
+  // Cuts at `key`, and among those that have it where the count is probably right. Of what was not
+  // yet looked at, the end that is further from there is looked at next: so less and less is
+  // estimated, and the two ends meet very close to the right place.
+  void keep_from_both_ends(std::uint64_t key, const Outline& outline) {
+    std::size_t first = 0, end = count_;
+    double expected = 0;  // to be kept, of what was looked at
+    now_kept_ = 0;
+    while (first < end) {
+      const auto kept = static_cast<double>(now_kept_);
+      const double by_sample = expected > 0 ? kept / expected : 1;
+      const double missing = (static_cast<double>(kept_) - kept) / by_sample;
+      const std::size_t place =
+          outline.with_tied_after(missing - outline.above_between(first, end), first, end);
+      const std::size_t some =
+          std::max((end - first) / kPiecesLeft / step_, std::size_t{1}) * step_;
+      if (place - first > end - place) {
+        const std::size_t next = std::min(first + some, end);
+        now_kept_ += keep_in(first, next, key, &Selection::keep_above);
+        expected += outline.above_between(first, next);
+        first = next;
+      } else {
+        const std::size_t next = std::max((end + step_ - 1) / step_ * step_, first + some) - some;
+        now_kept_ += keep_in(next, end, key, &Selection::keep_at_least);
+        expected += outline.above_between(next, end) + outline.tied_between(next, end);
+        end = next;
+      }
+    }
+    cut_ = {key, (first + step_ - 1) / step_ * step_};
+  }
+
+  using Keep = std::size_t (Selection::*)(const void* numbers, std::size_t count, std::uint64_t key,
+                                          std::uint8_t* bits) const;
+
+  std::size_t keep_in(std::size_t first, std::size_t end, std::uint64_t key, Keep keep) const {
+    std::atomic<std::size_t> kept = 0;
+    pass_.for_steps(first, end, [&](std::size_t at, std::size_t count, const void* numbers) {
+      kept += (this->*keep)(numbers, count, key, bits_ + at / 8);
+    });
+    return kept;
   }
 
   // The two ways to move the cut over a step, or no further into it than makes the count right.

@@ -125,6 +125,8 @@ using CountBits = std::size_t (*)(const std::uint8_t* mask, std::size_t bytes) n
 struct Kernels {
   Isa isa;
   const PerDtype<NmMask>* nm_mask;
+  // The largest groups of float32 for which nm_mask is better than two passes (nm_groups.cpp).
+  std::size_t most_for_nm_mask;
   const PerDtype<NmColumns>* nm_columns;
   const PerDtype<NmBands>* nm_bands;
   const PerDtype<AboveMask>* above_mask;

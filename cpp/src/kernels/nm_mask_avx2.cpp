@@ -1,6 +1,8 @@
 // nm_mask, AVX2: a method for each range of m.
 #include "avx2.h"
 #include "fetch_ahead.h"
+#include "nm_digits_avx2.h"
+#include "nm_largest_avx2.h"
 #include "nm_search_avx2.h"
 #include "nm_sorted_avx2.h"
 #include "tables.h"
@@ -149,10 +151,16 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
   if (n == 0 || n == m) return fill_bits(mask, groups * m, n == 0);
   if (m == 2) return turned_mask<E, 2>(bits, groups, n, mask);
   if (m == 4) return turned_mask<E, 4>(bits, groups, n, mask);
+  if constexpr (sizeof(typename E::Bits) <= 4) {
+    if (n == 7 && m == 8) return LargestOf8<E>::mask(bits, groups, mask);
+  }
   if (m == 8) return SortedGroups<E, 8>::mask_of(bits, groups, n, mask);
   if (m == 16) return SortedGroups<E, 16>::mask_of(bits, groups, n, mask);
   if (m == 32) return SortedGroups<E, 32>::mask_of(bits, groups, n, mask);
   if (m == 64) return SortedGroups<E, 64>::mask_of(bits, groups, n, mask);
+  if constexpr (sizeof(typename E::Bits) == 4) {
+    if (m >= 128 && m <= ByDigits::kMost) return ByDigits::mask(bits, groups, n, m, mask);
+  }
 
   BitStream stream(mask);
   if (m < 4) {

@@ -1,8 +1,11 @@
 // nm_mask, AVX-512. Groups of 2 and 4 are ranked where they lie; those of 8, 16 and 32 are
 // transposed, so that a register holds one element of many groups, and sorted; smaller ones are
-// padded to these. Larger ones are decided bit by bit, and very large ones searched for thresholds.
+// padded to these. Larger ones are decided bit by bit, very large ones digit by digit, or searched
+// for thresholds.
 #include "avx512.h"
 #include "fetch_ahead.h"
+#include "nm_digits_avx512.h"
+#include "nm_largest_avx512.h"
 #include "nm_planes_avx512.h"
 #include "nm_search_avx512.h"
 #include "nm_upright_avx512.h"
@@ -241,7 +244,9 @@ template <class E, std::size_t padded>
 void padded_mask(const void* weights, std::size_t groups, std::size_t n, std::size_t m,
                  std::uint8_t* mask) noexcept {
   using Bits = typename E::Bits;
-  constexpr std::size_t kGroups = padded == 4 ? 16 : kLanes<Bits>, kElements = kGroups * padded;
+  // In a block: at least what is looked at together, and so much that a call is worth its while.
+  constexpr std::size_t kGroups = kLanes<Bits> < 512 / padded ? 512 / padded : kLanes<Bits>;
+  constexpr std::size_t kElements = kGroups * padded;
   const auto* in = static_cast<const Bits*>(weights);
   const std::size_t zeros = padded - m;
   std::uint64_t own = first_bits(padded) & ~first_bits(zeros);  // of every 64 padded elements
@@ -282,6 +287,7 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
     case 4:
       return whole_mask<E, 4>(weights, groups, n, mask);
     case 8:
+      if (n == 7) return LargestOf8<E>::mask(weights, groups, mask);
       return whole_mask<E, 8>(weights, groups, n, mask);
     case 16:
       return whole_mask<E, 16>(weights, groups, n, mask);
@@ -298,6 +304,9 @@ void nm_mask_of(const void* weights, std::size_t groups, std::size_t n, std::siz
   if (m <= 128) return ByPlanes<E, 2>::mask(weights, groups, n, m, mask);
   if (m <= 256) return ByPlanes<E, 4>::mask(weights, groups, n, m, mask);
   if (m <= 512) return ByPlanes<E, 8>::mask(weights, groups, n, m, mask);
+  if constexpr (sizeof(typename E::Bits) == 4) {
+    if (m <= ByDigits::kMost) return ByDigits::mask(weights, groups, n, m, mask);
+  }
   Searched<E>::mask(weights, groups, n, m, mask);
 }
 

@@ -61,6 +61,9 @@ struct SortedGroups {
   static constexpr std::size_t kBlock = m < kUnits ? m : kUnits;
   static constexpr std::size_t kChunk = kUnits < m ? m * kBytes : 16;  // bytes between them
 
+  // Where that was faster.
+  static constexpr bool kFetches = m == 8 || (m >= 32 && kBytes <= 2);
+
   // Mask bits fit the lanes, or are collected in several registers.
   static constexpr std::size_t kLaneBits = 8 * kBytes < m ? 8 * kBytes : m;
   static constexpr std::size_t kWords = m / kLaneBits;
@@ -69,6 +72,7 @@ struct SortedGroups {
   static void transpose(const Bits* weights, __m256i (&keys)[m]) noexcept {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(weights);
     for (std::size_t first = 0; first < m; first += kBlock, bytes += 16) {
+      if constexpr (kFetches) fetch_ahead<kBlock * 32>(weights + first * kGroups);
       __m256i block[kBlock];
 #pragma GCC unroll 16
       for (std::size_t i = 0; i < kBlock; ++i) {
@@ -110,7 +114,6 @@ struct SortedGroups {
   static void mask_of(const Bits* weights, std::size_t groups, std::size_t n,
                       std::uint8_t* mask) noexcept {
     for (; groups >= kGroups; groups -= kGroups, weights += kGroups * m, mask += kMaskBytes) {
-      if constexpr (m == 8) fetch_ahead<kGroups * m * kBytes>(weights);
       batch(weights, n, mask);
     }
     if (groups > 0) {
