@@ -158,10 +158,9 @@ from prunepack import _core
 def linear(openmp):
     out = np.empty((5, 1031), np.float32)
     matrix = _core.prepare(
-        packed.mask, packed.values.view(np.uint32), _core.Dtype.float32, 1031, 2003, None, threads=1
+        packed.mask, packed.values, "float32", 1031, 2003, None, "float32", threads=1
     )
-    mode = _core.Activations.float32
-    _core.linear(matrix, x, mode, None, None, out, threads=3, openmp=openmp)
+    _core.linear(matrix, x, "float32", None, None, out, threads=3, openmp=openmp)
     return out.tobytes()
 
 random = np.random.default_rng(0)

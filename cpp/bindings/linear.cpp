@@ -1,8 +1,6 @@
 // Linear layers: prunepack/linear.h for Python.
 #include "prunepack/linear.h"
 
-#include <pybind11/native_enum.h>
-
 #include "bindings.h"
 #include "prunepack/threads.h"
 
@@ -71,11 +69,6 @@ void bound_linear(const Prepared& matrix, const Floats& x, Activations activatio
 }  // namespace
 
 void bind_linear(py::module_& module) {
-  py::native_enum<Activations>(module, "Activations", "enum.Enum")
-      .value("float32", Activations::float32)
-      .value("bfloat16", Activations::bfloat16)
-      .value("int8", Activations::int8)
-      .finalize();
   // The metaclass is what a type stub can say.
   const auto metaclass = py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type));
   py::class_<Prepared>(module, "Prepared", py::is_final(), metaclass)
@@ -86,13 +79,11 @@ void bind_linear(py::module_& module) {
       .def_readonly("breadth", &Prepared::breadth)
       .def_property_readonly("nbytes", &Prepared::nbytes);
   module.def("prepare", &bound_prepare, "mask"_a.noconvert(), "values"_a, "dtype"_a, "rows"_a,
-             "columns"_a, "layout"_a.none(true), py::kw_only(),
-             "activations"_a = Activations::float32, "threads"_a, "isa"_a = py::none(),
+             "columns"_a, "layout"_a.none(true), "activations"_a, "threads"_a, "isa"_a = py::none(),
              py::keep_alive<0, 1>(), py::keep_alive<0, 2>());
   module.def("linear", &bound_linear, "matrix"_a, "x"_a.noconvert(), "activations"_a,
              "scales"_a.noconvert().none(true), "bias"_a.noconvert().none(true),
-             "out"_a.noconvert(), py::kw_only(), "threads"_a, "openmp"_a = false,
-             "isa"_a = py::none());
+             "out"_a.noconvert(), "threads"_a, "openmp"_a = false, "isa"_a = py::none());
 }
 
 }  // namespace prunepack

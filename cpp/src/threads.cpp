@@ -137,7 +137,7 @@ OpenMpParallel openmp_parallel() {
   return reinterpret_cast<OpenMpParallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
 }
 
-unsigned usable_cores() {
+unsigned ask_for_cores() {
 #ifdef __linux__  // elsewhere a process may use every core
   cpu_set_t cores;
   if (sched_getaffinity(0, sizeof cores, &cores) == 0) {
@@ -145,6 +145,15 @@ unsigned usable_cores() {
   }
 #endif
   return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// Asked once, and again in a forked child, which may be given others: to ask takes longer than to
+// prune a small tensor.
+unsigned usable_cores() {
+  static std::atomic<unsigned> cores = 0;
+  static const bool forks_are_seen = pthread_atfork(nullptr, nullptr, [] { cores = 0; }) == 0;
+  if (cores == 0 || !forks_are_seen) cores = ask_for_cores();
+  return cores;
 }
 
 }  // namespace

@@ -31,9 +31,9 @@ LAYOUTS = ("dense", "bitmask", "nm4", "nm16", "blocks", "index")
 
 # What x may be rounded to, and the weights it goes with.
 ACTIVATIONS = {
-    "float32": (_core.Activations.float32, WEIGHT_DTYPES),
-    "bfloat16": (_core.Activations.bfloat16, (BFLOAT16,)),
-    "int8": (_core.Activations.int8, (np.dtype(np.int8),)),
+    "float32": WEIGHT_DTYPES,
+    "bfloat16": (BFLOAT16,),
+    "int8": (np.dtype(np.int8),),
 }
 
 
@@ -71,7 +71,7 @@ class PreparedMatrix:
         mask: npt.NDArray[np.uint8],
         values: Array,
         layout: str | None,
-        activations: _core.Activations,
+        activations: str,
         threads: int,
     ) -> PreparedMatrix:
         """Prepare the matrix of these parts, which fit."""
@@ -79,18 +79,17 @@ class PreparedMatrix:
         info = dtype_info(dtype, "dtype")
 
         rows, columns = shape
-        bits = values.view(info.bits)
 
         def panels(layout: str | None) -> _core.Prepared:
             return _core.prepare(
                 mask,
-                bits,
-                info.kernel,
+                values,
+                info.name,
                 rows,
                 columns,
                 layout,
-                activations=activations,
-                threads=threads,
+                activations,
+                threads,
             )
 
         made = cls.__new__(cls)
@@ -136,7 +135,7 @@ class PreparedMatrix:
         y: npt.NDArray[np.float32],
         bias: npt.NDArray[np.float32] | None,
         scales: npt.NDArray[np.float32] | None,
-        activations: _core.Activations,
+        activations: str,
         threads: int,
         *,
         openmp: bool = False,
@@ -146,7 +145,7 @@ class PreparedMatrix:
         With `openmp` the threads are those of the OpenMP runtime that some other library has
         brought, if there is one.
         """
-        _core.linear(self._panels, x, activations, scales, bias, y, threads=threads, openmp=openmp)
+        _core.linear(self._panels, x, activations, scales, bias, y, threads, openmp)
 
     def __reduce__(self) -> NoReturn:
         msg = (
@@ -174,7 +173,7 @@ def multiply(
     matrix: PreparedMatrix,
     bias: ArrayLike | None,
     scales: ArrayLike | None,
-    mode: _core.Activations,
+    mode: str,
     out: ArrayLike | None,
     threads: int,
 ) -> Array:
@@ -234,18 +233,17 @@ def default_activations(
     return "bfloat16" if activations is None and x == weights == BFLOAT16 else activations
 
 
-def checked_activations(activations: str | None, dtype: np.dtype[Any]) -> _core.Activations:
-    """Find the kernels' word for `activations`, and check that weights of `dtype` go with it."""
+def checked_activations(activations: str | None, dtype: np.dtype[Any]) -> str:
+    """Return what x is rounded to, after checking that weights of `dtype` go with it."""
     name = "float32" if activations is None else activations
     if not isinstance(name, str) or name not in ACTIVATIONS:
         msg = f"activations must be {', '.join(ACTIVATIONS)} or None, got {activations!r}"
         raise ValueError(msg)
-    mode, weights = ACTIVATIONS[name]
-    if dtype not in weights:
+    if dtype not in ACTIVATIONS[name]:
         _check_dtype(dtype)
         msg = f"activations of {name} must go with weights of {name}, got weights of {dtype}"
         raise TypeError(msg)
-    return mode
+    return name
 
 
 def channel_vector(source: ArrayLike, outputs: int, argument: str) -> Array:
