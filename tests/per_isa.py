@@ -131,7 +131,7 @@ class Operations:
 
     def linear(
         self,
-        x: npt.NDArray[np.float32],
+        x: npt.NDArray[Any],
         matrix: _core.Prepared,
         outputs: int,
         bias: npt.NDArray[np.float32] | None = None,
@@ -139,7 +139,7 @@ class Operations:
         activations: str = "float32",
     ) -> npt.NDArray[np.float32]:
         with guarded((len(x), outputs), np.dtype(np.float32)) as out:
-            _core.linear(matrix, x, activations, scales, bias, out, **self._where)
+            _core.linear(matrix, x, x.dtype.name, activations, scales, bias, out, **self._where)
             return out.copy()
 
     @property

@@ -102,7 +102,7 @@ def walk_linear(
         x, scales, out = (
             cliff.place(array) for cliff, array in zip(cliffs[-3:], arrays, strict=True)
         )
-        _core.linear(matrix, x, "float32", scales, scales, out, **where)
+        _core.linear(matrix, x, "float32", "float32", scales, scales, out, **where)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs mprotect")

@@ -160,7 +160,7 @@ def linear(openmp):
     matrix = _core.prepare(
         packed.mask, packed.values, "float32", 1031, 2003, None, "float32", threads=1
     )
-    _core.linear(matrix, x, "float32", None, None, out, threads=3, openmp=openmp)
+    _core.linear(matrix, x, "float32", "float32", None, None, out, threads=3, openmp=openmp)
     return out.tobytes()
 
 random = np.random.default_rng(0)

@@ -44,21 +44,25 @@ const float* optional_floats(const std::optional<Floats>& array, std::size_t cou
   return static_cast<const float*>(readable(*array, count, sizeof(float), argument));
 }
 
-void bound_linear(const Prepared& matrix, const Floats& x, Activations activations,
-                  const std::optional<Floats>& scales, const std::optional<Floats>& bias,
-                  Floats out, unsigned threads, bool openmp,
+void bound_linear(const Prepared& matrix, const py::array& x, Dtype x_dtype,
+                  Activations activations, const std::optional<Floats>& scales,
+                  const std::optional<Floats>& bias, Floats out, unsigned threads, bool openmp,
                   const std::optional<std::string>& isa) {
   if (x.ndim() != 2 || static_cast<std::size_t>(x.shape(1)) != matrix.columns) {
     throw py::value_error("x must be 2-D with as many columns as the matrix");
   }
+  if (x_dtype != Dtype::float32 && x_dtype != Dtype::float16 && x_dtype != Dtype::bfloat16) {
+    throw py::value_error("x must be float32, float16 or bfloat16");
+  }
   const auto batch = static_cast<std::size_t>(x.shape(0));
   const LinearArguments arguments{
-      .x = static_cast<const float*>(readable(x, batch * matrix.columns, sizeof(float), "x")),
+      .x = readable(x, batch * matrix.columns, width(x_dtype), "x"),
       .batch = batch,
       .activations = activations,
       .scales = optional_floats(scales, matrix.rows, "scales"),
       .bias = optional_floats(bias, matrix.rows, "bias"),
-      .y = static_cast<float*>(writable(out, batch * matrix.rows, sizeof(float), "out"))};
+      .y = static_cast<float*>(writable(out, batch * matrix.rows, sizeof(float), "out")),
+      .x_dtype = x_dtype};
   const Kernels& kernels = table(isa);
   checked_threads(threads);
   const py::gil_scoped_release unlocked;
@@ -79,9 +83,9 @@ void bind_linear(py::module_& module) {
       .def_readonly("breadth", &Prepared::breadth)
       .def_property_readonly("nbytes", &Prepared::nbytes);
   module.def("prepare", &bound_prepare, "mask"_a.noconvert(), "values"_a, "dtype"_a, "rows"_a,
-             "columns"_a, "layout"_a.none(true), "activations"_a, "threads"_a, "isa"_a = py::none(),
-             py::keep_alive<0, 1>(), py::keep_alive<0, 2>());
-  module.def("linear", &bound_linear, "matrix"_a, "x"_a.noconvert(), "activations"_a,
+             "columns"_a, "layout"_a.none(true), "activations"_a, "threads"_a,
+             "isa"_a = py::none(), py::keep_alive<0, 1>(), py::keep_alive<0, 2>());
+  module.def("linear", &bound_linear, "matrix"_a, "x"_a, "x_dtype"_a, "activations"_a,
              "scales"_a.noconvert().none(true), "bias"_a.noconvert().none(true),
              "out"_a.noconvert(), "threads"_a, "openmp"_a = false, "isa"_a = py::none());
 }

@@ -130,7 +130,8 @@ def prepare(
 ) -> Prepared: ...
 def linear(
     matrix: Prepared,
-    x: npt.NDArray[np.float32],
+    x: _Array,
+    x_dtype: str,
     activations: str,
     scales: npt.NDArray[np.float32] | None,
     bias: npt.NDArray[np.float32] | None,

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 FLOAT32 = np.dtype(np.float32)
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-X_DTYPES = (FLOAT32, np.dtype(np.float16), BFLOAT16)
+# What x may be, with the kernels' word for it.
+X_DTYPES = {FLOAT32: "float32", np.dtype(np.float16): "float16", BFLOAT16: "bfloat16"}
 WEIGHT_DTYPES = (*X_DTYPES, np.dtype(np.int8))
 LAYOUTS = ("dense", "bitmask", "nm4", "nm16", "blocks", "index")
 
@@ -131,7 +132,8 @@ class PreparedMatrix:
 
     def _multiply(
         self,
-        x: npt.NDArray[np.float32],
+        x: Array,
+        x_dtype: str,
         y: npt.NDArray[np.float32],
         bias: npt.NDArray[np.float32] | None,
         scales: npt.NDArray[np.float32] | None,
@@ -145,7 +147,7 @@ class PreparedMatrix:
         With `openmp` the threads are those of the OpenMP runtime that some other library has
         brought, if there is one.
         """
-        _core.linear(self._panels, x, activations, scales, bias, y, threads, openmp)
+        _core.linear(self._panels, x, x_dtype, activations, scales, bias, y, threads, openmp)
 
     def __reduce__(self) -> NoReturn:
         msg = (
@@ -193,13 +195,13 @@ def multiply(
         and not _shares(target, checked_bias)
     )
     y = target if target is not None and in_place else np.empty(shape, FLOAT32)
-    x = contiguous(array if dtype == FLOAT32 else array.astype(FLOAT32))
+    x = contiguous(array)
     if len(shape) != 2:
         batch = array.size // inputs if inputs else math.prod(shape[:-1])
         x, rows = x.reshape(batch, inputs), y.reshape(batch, outputs)
     else:
         rows = y
-    matrix._multiply(x, rows, checked_bias, checked_scales, mode, threads)
+    matrix._multiply(x, X_DTYPES[dtype], rows, checked_bias, checked_scales, mode, threads)
     if target is not None:
         if not in_place:
             target[...] = _rounded(y, dtype)
