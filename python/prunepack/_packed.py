@@ -345,12 +345,37 @@ def pack(
     >>> p == pp.pack(pp.prune(w, pp.NM(2, 4)))
     True
     """
-    array = as_array(w, "w")
-    weights = Weights.of(array, "w")
-    given = None if mask is None else given_bits(mask, array.shape)
-    bits = weights.empty_mask()
+    weights = Weights.of(as_array(w, "w"), "w")
     # Room for everything costs nothing: pages that are never written are never there.
-    values = np.empty(array.size, dtype=weights.info.numpy)
+    values = np.empty(weights.array.size, dtype=weights.info.numpy)
+    bits, kept = _write_parts(weights, mask, values, num_threads)
+    values.resize(kept, refcheck=False)
+    return PackedTensor._of_parts(weights.shape, weights.info.numpy, bits, values)
+
+
+def pack_into(
+    memory: memoryview,
+    w: Array,
+    mask: Mask | npt.NDArray[np.bool_] | None = None,
+    *,
+    num_threads: int | None = None,
+) -> PackedTensor:
+    """Pack a tensor as `pack` does, its values into memory that has room for all of them."""
+    weights = Weights.of(w, "w")
+    values = np.frombuffer(memory, weights.info.numpy)
+    bits, kept = _write_parts(weights, mask, values, num_threads)
+    return PackedTensor._of_parts(weights.shape, weights.info.numpy, bits, values[:kept])
+
+
+def _write_parts(
+    weights: Weights,
+    mask: Mask | npt.NDArray[np.bool_] | None,
+    values: Array,
+    num_threads: int | None,
+) -> tuple[npt.NDArray[np.uint8], int]:
+    """Write the values; return the bits of the mask, and how many values there are."""
+    given = None if mask is None else given_bits(mask, weights.shape)
+    bits = weights.empty_mask()
     kept = _core.pack(
         weights.array,
         weights.info.name,
@@ -361,8 +386,7 @@ def pack(
         values,
         resolve_threads(num_threads),
     )
-    values.resize(kept, refcheck=False)
-    return PackedTensor._of_parts(array.shape, weights.info.numpy, bits, values)
+    return bits, kept
 
 
 def _offsets(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
