@@ -122,6 +122,23 @@ def test_the_default_is_the_cores_this_process_may_use() -> None:
     assert result.stdout == f"{len(os.sched_getaffinity(0))}\n", result.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")
+def test_a_forked_child_may_have_other_cores() -> None:
+    code = """
+import os, prunepack
+before = prunepack.num_threads()
+if os.fork() == 0:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print(prunepack.num_threads(), flush=True)
+    os._exit(0)
+os.wait()
+assert prunepack.num_threads() == before
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "1\n"
+
+
 FORK = """
 import os, sys
 import numpy as np

@@ -83,8 +83,8 @@ void bind_linear(py::module_& module) {
       .def_readonly("breadth", &Prepared::breadth)
       .def_property_readonly("nbytes", &Prepared::nbytes);
   module.def("prepare", &bound_prepare, "mask"_a.noconvert(), "values"_a, "dtype"_a, "rows"_a,
-             "columns"_a, "layout"_a.none(true), "activations"_a, "threads"_a,
-             "isa"_a = py::none(), py::keep_alive<0, 1>(), py::keep_alive<0, 2>());
+             "columns"_a, "layout"_a.none(true), "activations"_a, "threads"_a, "isa"_a = py::none(),
+             py::keep_alive<0, 1>(), py::keep_alive<0, 2>());
   module.def("linear", &bound_linear, "matrix"_a, "x"_a, "x_dtype"_a, "activations"_a,
              "scales"_a.noconvert().none(true), "bias"_a.noconvert().none(true),
              "out"_a.noconvert(), "threads"_a, "openmp"_a = false, "isa"_a = py::none());

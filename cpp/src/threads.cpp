@@ -127,9 +127,16 @@ using OpenMpParallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
 
 thread_local bool openmp_wanted = false;
 
-// A team does not survive a fork, and the runtime would wait for it for ever.
+// The cores that this process may use, once they were asked for.
+std::atomic<unsigned> known_cores = 0;
+
+// A team does not survive a fork, and the runtime would wait for it for ever. The child may be
+// given other cores.
 std::atomic<bool> forked = false;
-const bool forks_are_seen = pthread_atfork(nullptr, nullptr, [] { forked = true; }) == 0;
+const bool forks_are_seen = pthread_atfork(nullptr, nullptr, [] {
+                              forked = true;
+                              known_cores = 0;
+                            }) == 0;
 
 OpenMpParallel openmp_parallel() {
   if (!forks_are_seen || forked) return nullptr;
@@ -147,12 +154,10 @@ unsigned ask_for_cores() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-// Asked once, and again in a forked child, which may be given others: to ask takes longer than to
-// prune a small tensor.
+// To ask takes longer than to pack a small tensor.
 unsigned usable_cores() {
-  static std::atomic<unsigned> cores = 0;
-  static const bool forks_are_seen = pthread_atfork(nullptr, nullptr, [] { cores = 0; }) == 0;
-  if (cores == 0 || !forks_are_seen) cores = ask_for_cores();
+  unsigned cores = known_cores;
+  if (cores == 0 || !forks_are_seen) known_cores = cores = ask_for_cores();
   return cores;
 }
 
