@@ -36,10 +36,6 @@ def guarded(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[npt.NDArra
     assert np.all(outside.view(np.uint8) == SENTINEL), "wrote outside the output"
 
 
-def kernel_dtype(dtype: np.dtype[Any]) -> _core.Dtype:
-    return getattr(_core.Dtype, dtype.name)  # type: ignore[no-any-return]
-
-
 @dataclass(frozen=True)
 class Operations:
     """The private bindings, called as the public functions call them."""
@@ -52,7 +48,7 @@ class Operations:
     ) -> npt.NDArray[np.uint8]:
         rows, cols = rows_and_cols(w.shape)
         x = w.view(bits_type(w.dtype))
-        dtype = kernel_dtype(w.dtype)
+        dtype = w.dtype.name
         with guarded((rows, -(-cols // 8)), np.dtype(np.uint8)) as mask:
             match pattern:
                 case Unstructured():
@@ -85,7 +81,7 @@ class Operations:
         rows, cols = rows_and_cols(w.shape)
         x = w.view(bits_type(w.dtype))
         with guarded((rows, -(-cols // 8)), np.dtype(np.uint8)) as mask:
-            count = _core.above_mask(x, kernel_dtype(w.dtype), key, rows, cols, mask, **self._where)
+            count = _core.above_mask(x, w.dtype.name, key, rows, cols, mask, **self._where)
             return mask.copy(), count
 
     def pack(
@@ -98,9 +94,7 @@ class Operations:
             guarded((rows, -(-cols // 8)), np.dtype(np.uint8)) as mask,
             guarded((w.size,), x.dtype) as values,
         ):
-            count = _core.pack(
-                x, kernel_dtype(w.dtype), rows, cols, given, mask, values, **self._where
-            )
+            count = _core.pack(x, w.dtype.name, rows, cols, given, mask, values, **self._where)
             return mask.copy(), values[:count].view(w.dtype).copy()
 
     def unpack(
@@ -111,7 +105,7 @@ class Operations:
             _core.unpack(
                 mask,
                 values.view(out.dtype),
-                kernel_dtype(values.dtype),
+                values.dtype.name,
                 rows,
                 cols,
                 out,
@@ -122,32 +116,30 @@ class Operations:
     def apply_mask(self, w: npt.NDArray[Any], mask: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         rows, cols = rows_and_cols(w.shape)
         with guarded(w.shape, bits_type(w.dtype)) as out:
-            _core.apply_mask(
-                w.view(out.dtype), kernel_dtype(w.dtype), rows, cols, mask, out, **self._where
-            )
+            _core.apply_mask(w.view(out.dtype), w.dtype.name, rows, cols, mask, out, **self._where)
             return out.view(w.dtype).copy()
 
     def prepare(
         self, w: npt.NDArray[Any], layout: str | None = None, activations: str = "float32"
     ) -> _core.Prepared:
         mask, values, _ = pack(w, np.ones(w.shape, dtype=bool))
-        bits, dtype = values.view(bits_type(w.dtype)), kernel_dtype(w.dtype)
+        bits, dtype = values.view(bits_type(w.dtype)), w.dtype.name
         rows, cols = w.shape
-        mode = _core.Activations[activations]
-        return _core.prepare(mask, bits, dtype, rows, cols, layout, activations=mode, **self._where)
+        return _core.prepare(
+            mask, bits, dtype, rows, cols, layout, activations=activations, **self._where
+        )
 
     def linear(
         self,
-        x: npt.NDArray[np.float32],
+        x: npt.NDArray[Any],
         matrix: _core.Prepared,
         outputs: int,
         bias: npt.NDArray[np.float32] | None = None,
         scales: npt.NDArray[np.float32] | None = None,
         activations: str = "float32",
     ) -> npt.NDArray[np.float32]:
-        mode = _core.Activations[activations]
         with guarded((len(x), outputs), np.dtype(np.float32)) as out:
-            _core.linear(matrix, x, mode, scales, bias, out, **self._where)
+            _core.linear(matrix, x, x.dtype.name, activations, scales, bias, out, **self._where)
             return out.copy()
 
     @property

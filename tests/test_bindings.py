@@ -22,10 +22,9 @@ SENTINEL = 0xA5
 EXPONENTS = (31, 32, 57, 58, 63, 64)
 SIZES = (-1, 0, 1, 2, 3, 5, 2**32 - 1, 2**64 - 1, *(2**exponent for exponent in EXPONENTS))
 
-FLOAT32 = _core.Dtype.float32
 WEIGHTS = np.arange(1, 1 + ROWS * COLUMNS, dtype=np.float32).view(np.uint32).reshape(ROWS, COLUMNS)
 MASK = np.packbits(np.ones((ROWS, COLUMNS), bool), axis=1, bitorder="little")
-MATRIX = _core.prepare(MASK, WEIGHTS.reshape(-1), FLOAT32, ROWS, COLUMNS, "dense", threads=1)
+MATRIX = _core.prepare(MASK, WEIGHTS.reshape(-1), "float32", ROWS, COLUMNS, "dense", "float32", 1)
 
 
 class Written:
@@ -46,14 +45,14 @@ class Written:
 def sound_calls() -> dict[str, dict[str, Any]]:
     """Return the arguments of a sound call of each function."""
     sizes = {"rows": ROWS, "columns": COLUMNS, "threads": 2}
-    weights = {"weights": WEIGHTS, "dtype": FLOAT32, "threads": 2}
-    packed = {"mask": MASK, "values": WEIGHTS.reshape(-1), "dtype": FLOAT32}
+    weights = {"weights": WEIGHTS, "dtype": "float32", "threads": 2}
+    packed = {"mask": MASK, "values": WEIGHTS.reshape(-1), "dtype": "float32"}
     mask = {"mask": Written((ROWS, LINE), np.uint8)}
     lines = {"outer": ROWS, "length": COLUMNS, "inner": 1}
     tiles = {"shape": [ROWS, COLUMNS], "tile": [2, 4], "norm": "l2"}
     dense = Written((ROWS, COLUMNS), np.uint32)
     values = Written((ROWS * COLUMNS,), np.uint32)
-    x = {"x": np.ones((2, COLUMNS), np.float32), "activations": _core.Activations.float32}
+    x = {"x": np.ones((2, COLUMNS), np.float32), "x_dtype": "float32", "activations": "float32"}
     bias = {"scales": None, "bias": np.ones(ROWS, np.float32)}
     return {
         "nm_mask": {**weights, **sizes, **lines, "n": 2, "m": 4, **mask},
@@ -66,14 +65,14 @@ def sound_calls() -> dict[str, dict[str, Any]]:
         "count_rows": {"mask": MASK},
         "key_histogram": {**weights, "low": 0, "shift": 20, "counts": Written((12,), np.int64)},
         "sum_of_squares": weights,
-        "importances": {"dtype": FLOAT32, "keys": np.arange(9, dtype=np.uint64), "norm": 0.5},
+        "importances": {"dtype": "float32", "keys": np.arange(9, dtype=np.uint64), "norm": 0.5},
         "mask_structure": {
             "mask": MASK.reshape(ROWS, 1, LINE),
             "width": COLUMNS,
             "columns": Written((LINE,), np.uint8),
             "threads": 2,
         },
-        "prepare": {**packed, **sizes, "layout": "bitmask"},
+        "prepare": {**packed, **sizes, "layout": "bitmask", "activations": "float32"},
         "linear": {"matrix": MATRIX, **x, **bias, "out": Written((2, ROWS), np.float32)}
         | {"threads": 2},
     }

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from per_isa import kernel_dtype
 from prunepack import _core
 from reference import key
 from samples import DTYPES, REGISTER_BYTES, bits_type, random_bits
@@ -59,7 +58,7 @@ def walk(isa: str) -> None:
                 cliff.place(array)
                 for cliff, array in zip(cliffs[:4], (bits, kept, kept, bits), strict=True)
             )
-            element = kernel_dtype(dtype)
+            element = dtype.name
             for n, m in ((2, 4), (14, 16), (3, 7)):
                 _core.nm_mask(x, element, 1, cols, 1, n, m, 1, cols, mask, **where)
                 _core.nm_mask(x, element, 1, 1, cols, n, m, 1, cols, mask, **where)
@@ -85,27 +84,25 @@ def walk_samples(isa: str) -> None:
     for stretch in range(65, 121):
         w = np.arange(runs * stretch, dtype=np.uint32).reshape(1, -1)
         x, mask = cliffs[0].place(w), cliffs[1].place(np.zeros((1, w.size // 8), np.uint8))
-        _core.smallest_mask(
-            x, kernel_dtype(element), 1, w.size // 2, 1, w.size, mask, threads=1, isa=isa
-        )
+        _core.smallest_mask(x, element.name, 1, w.size // 2, 1, w.size, mask, threads=1, isa=isa)
 
 
 def walk_linear(
     mask: np.ndarray,
     values: np.ndarray,
-    element: _core.Dtype,
+    element: str,
     cols: int,
     cliffs: list[Cliff],
     where: dict[str, Any],
 ) -> None:
     """Prepare a row in each layout, and multiply it with two, each array against its own cliff."""
     for layout in ("dense", "bitmask", "nm4", "nm16", "blocks", "index"):
-        matrix = _core.prepare(mask, values, element, 1, cols, layout, **where)
+        matrix = _core.prepare(mask, values, element, 1, cols, layout, "float32", **where)
         arrays = np.ones((2, cols), np.float32), np.ones(1, np.float32), np.ones((2, 1), np.float32)
         x, scales, out = (
             cliff.place(array) for cliff, array in zip(cliffs[-3:], arrays, strict=True)
         )
-        _core.linear(matrix, x, _core.Activations.float32, scales, scales, out, **where)
+        _core.linear(matrix, x, "float32", "float32", scales, scales, out, **where)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs mprotect")

@@ -98,7 +98,7 @@ mask, x = np.zeros((1, 1), np.uint8), np.zeros(4, np.uint32)
 lines = contourpy.contour_generator(z=np.zeros((2, 2)))
 for _ in range(2):
     where = {{"threads": 1, "isa": "none"}}
-    print(error(lambda: _core.nm_mask(x, _core.Dtype.float32, 1, 4, 1, 2, 4, 1, 4, mask, **where)))
+    print(error(lambda: _core.nm_mask(x, "float32", 1, 4, 1, 2, 4, 1, 4, mask, **where)))
     print(error(lambda: lines.filled(2, 1)))
 """
 

@@ -202,7 +202,7 @@ def test_bad_words(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr()
     command = words.split()[0] + " " if words else ""
     told = BAD_WORDS[words].removesuffix(" (see prunepack --help)")
-    help_of = "prunepack" if "unrecognized" in told else f"prunepack {command}".strip()
+    help_of = f"prunepack {command}".strip()
     assert only_line(shown.err) == f"prunepack: {told} (see {help_of} --help)"
     assert shown.out == ""
     assert not Path("out.safetensors").exists()

@@ -72,7 +72,7 @@ def test_private_functions_refuse_an_unknown_isa() -> None:
     mask = np.zeros((1, 1), np.uint8)
     x = np.zeros(4, np.uint32)
     with pytest.raises(ValueError, match="sse9"):
-        _core.nm_mask(x, _core.Dtype.float32, 1, 4, 1, 2, 4, 1, 4, mask, threads=1, isa="sse9")
+        _core.nm_mask(x, "float32", 1, 4, 1, 2, 4, 1, 4, mask, threads=1, isa="sse9")
 
 
 DIGEST = """

@@ -100,6 +100,23 @@ def test_every_batch(isa: str, product: tuple[np.dtype[Any], str], layout: str) 
         assert_product(Operations(isa), rows_of_x(batch, 65), w, layout, activations)
 
 
+@pytest.mark.parametrize("kind", [FLOAT16, BFLOAT16], ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_halves_are_multiplied_as_the_numbers_they_are(
+    isa: str, product: tuple[np.dtype[Any], str], layout: str, kind: np.dtype[Any]
+) -> None:
+    dtype, activations = product
+    w, on = sparse_matrix("90 %", dtype, (35, 131)), Operations(isa)
+    matrix = on.prepare(w, layout, activations)
+    for batch in (1, 3, 17, 67):
+        x = rows_of_x(batch, 131).astype(kind)
+        y, as_floats = (
+            on.linear(each, matrix, len(w), activations=activations)
+            for each in (x, x.astype(np.float32))
+        )
+        assert same_bits(y, as_floats)
+
+
 @pytest.mark.parametrize("layout", ["bitmask", "index"])
 @pytest.mark.parametrize("pattern", ["50 %", "90 %", "all", "none"])
 def test_batches_that_are_worth_expanding(

@@ -114,7 +114,7 @@ def test_results_that_no_cache_holds(isa: str, shift: int) -> None:
     memory = np.empty(w.nbytes + 64 + shift, np.uint8)
     begin = -memory.ctypes.data % 64 + shift
     out = memory[begin : begin + w.nbytes].reshape(w.shape)
-    _core.unpack(mask, values.view(np.uint8), _core.Dtype.int8, rows, cols, out, threads=1, isa=isa)
+    _core.unpack(mask, values.view(np.uint8), "int8", rows, cols, out, threads=1, isa=isa)
     assert same_bits(out.view(np.int8), w)
 
 

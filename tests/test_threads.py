@@ -122,6 +122,23 @@ def test_the_default_is_the_cores_this_process_may_use() -> None:
     assert result.stdout == f"{len(os.sched_getaffinity(0))}\n", result.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")
+def test_a_forked_child_may_have_other_cores() -> None:
+    code = """
+import os, prunepack
+before = prunepack.num_threads()
+if os.fork() == 0:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print(prunepack.num_threads(), flush=True)
+    os._exit(0)
+os.wait()
+assert prunepack.num_threads() == before
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "1\n"
+
+
 FORK = """
 import os, sys
 import numpy as np
@@ -158,10 +175,9 @@ from prunepack import _core
 def linear(openmp):
     out = np.empty((5, 1031), np.float32)
     matrix = _core.prepare(
-        packed.mask, packed.values.view(np.uint32), _core.Dtype.float32, 1031, 2003, None, threads=1
+        packed.mask, packed.values, "float32", 1031, 2003, None, "float32", threads=1
     )
-    mode = _core.Activations.float32
-    _core.linear(matrix, x, mode, None, None, out, threads=3, openmp=openmp)
+    _core.linear(matrix, x, "float32", "float32", None, None, out, threads=3, openmp=openmp)
     return out.tobytes()
 
 random = np.random.default_rng(0)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 import prunepack as pp
 import reference
-from per_isa import kernel_dtype
 from prunepack import _core, _together
 from samples import (
     DISTRIBUTIONS,
@@ -245,7 +244,7 @@ def test_key_histogram(isa: str, dtype: np.dtype[Any], data: st.DataObject) -> N
     bins = data.draw(st.integers(1, 300))
     counts = np.zeros(bins + 2, np.int64)
     bits = w.view(bits_type(dtype))
-    _core.key_histogram(bits, kernel_dtype(dtype), low, shift, counts, threads=1, isa=isa)
+    _core.key_histogram(bits, dtype.name, low, shift, counts, threads=1, isa=isa)
     assert counts.tolist() == reference.key_histogram(w, low, shift, bins)
 
 
@@ -257,7 +256,7 @@ def test_key_histogram_of_many(isa: str, dtype: np.dtype[Any], threads: int) -> 
     shift = max(0, bits - 12)
     counts = np.full(102, 7, np.int64)  # adds to what is there
     _core.key_histogram(
-        w.view(bits_type(dtype)), kernel_dtype(dtype), low, shift, counts, threads=threads, isa=isa
+        w.view(bits_type(dtype)), dtype.name, low, shift, counts, threads=threads, isa=isa
     )
     above = (keys[keys >= low] - keys.dtype.type(low)) >> keys.dtype.type(shift)
     expected = np.bincount(np.minimum(above, 100).astype(np.int64), minlength=101)
@@ -269,9 +268,7 @@ def test_sum_of_squares(isa: str, size: int) -> None:
     for dtype in FLOATS:
         w = sample("laplace", dtype, (size,))
         sums = {
-            _core.sum_of_squares(
-                w.view(bits_type(dtype)), kernel_dtype(dtype), threads=threads, isa=isa
-            )
+            _core.sum_of_squares(w.view(bits_type(dtype)), dtype.name, threads=threads, isa=isa)
             for threads in (1, 3)
         }
         assert sums == {reference.squares_sum(w)}
@@ -283,4 +280,4 @@ def test_importances(dtype: np.dtype[Any], data: st.DataObject, norm: float) -> 
     keys = reference.key(w).astype(np.uint64)
     with np.errstate(all="ignore"):
         expected = reference.importance(w, norm)
-    assert same_bits(_core.importances(kernel_dtype(dtype), keys, norm), expected)
+    assert same_bits(_core.importances(dtype.name, keys, norm), expected)

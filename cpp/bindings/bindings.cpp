@@ -1,7 +1,5 @@
 #include "bindings.h"
 
-#include <pybind11/native_enum.h>
-
 #include <limits>
 
 #include "prunepack/threads.h"
@@ -83,16 +81,6 @@ const std::uint8_t* checked_mask(const Bytes& mask, std::size_t rows, std::size_
 }
 
 void bind_library(py::module_& module) {
-  py::native_enum<Dtype>(module, "Dtype", "enum.Enum")
-      .value("float8_e4m3fn", Dtype::float8_e4m3fn)
-      .value("float8_e5m2", Dtype::float8_e5m2)
-      .value("int8", Dtype::int8)
-      .value("uint8", Dtype::uint8)
-      .value("float16", Dtype::float16)
-      .value("bfloat16", Dtype::bfloat16)
-      .value("float32", Dtype::float32)
-      .value("float64", Dtype::float64)
-      .finalize();
   module.def("isa", [] { return std::string(name(kernels().isa)); });
   module.def("isas", &isas);
   module.def("default_threads", &default_threads);

@@ -71,12 +71,12 @@ py::tuple bound_mask_structure(const Bytes& mask, std::size_t width, Bytes colum
 
 void bind_describe(py::module_& module) {
   module.def("key_histogram", &bound_key_histogram, "weights"_a, "dtype"_a, "low"_a, "shift"_a,
-             "counts"_a.noconvert(), py::kw_only(), "threads"_a, "isa"_a = py::none());
-  module.def("sum_of_squares", &bound_sum_of_squares, "weights"_a, "dtype"_a, py::kw_only(),
-             "threads"_a, "isa"_a = py::none());
+             "counts"_a.noconvert(), "threads"_a, "isa"_a = py::none());
+  module.def("sum_of_squares", &bound_sum_of_squares, "weights"_a, "dtype"_a, "threads"_a,
+             "isa"_a = py::none());
   module.def("importances", &bound_importances, "dtype"_a, "keys"_a.noconvert(), "norm"_a);
   module.def("mask_structure", &bound_mask_structure, "mask"_a.noconvert(), "width"_a,
-             "columns"_a.noconvert(), py::kw_only(), "threads"_a, "isa"_a = py::none());
+             "columns"_a.noconvert(), "threads"_a, "isa"_a = py::none());
 }
 
 }  // namespace prunepack

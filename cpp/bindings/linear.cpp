@@ -1,8 +1,6 @@
 // Linear layers: prunepack/linear.h for Python.
 #include "prunepack/linear.h"
 
-#include <pybind11/native_enum.h>
-
 #include "bindings.h"
 #include "prunepack/threads.h"
 
@@ -57,22 +55,26 @@ const float* optional_floats(const std::optional<Floats>& array, std::size_t cou
   return static_cast<const float*>(readable(*array, count, sizeof(float), argument));
 }
 
-void bound_linear(const BoundMatrix& bound, const Floats& x, Activations activations,
-                  const std::optional<Floats>& scales, const std::optional<Floats>& bias,
-                  Floats out, unsigned threads, bool openmp,
+void bound_linear(const BoundMatrix& bound, const py::array& x, Dtype x_dtype,
+                  Activations activations, const std::optional<Floats>& scales,
+                  const std::optional<Floats>& bias, Floats out, unsigned threads, bool openmp,
                   const std::optional<std::string>& isa) {
   const Prepared& matrix = bound.prepared;
   if (x.ndim() != 2 || static_cast<std::size_t>(x.shape(1)) != matrix.columns) {
     throw py::value_error("x must be 2-D with as many columns as the matrix");
   }
+  if (x_dtype != Dtype::float32 && x_dtype != Dtype::float16 && x_dtype != Dtype::bfloat16) {
+    throw py::value_error("x must be float32, float16 or bfloat16");
+  }
   const auto batch = static_cast<std::size_t>(x.shape(0));
   const LinearArguments arguments{
-      .x = static_cast<const float*>(readable(x, batch * matrix.columns, sizeof(float), "x")),
+      .x = readable(x, batch * matrix.columns, width(x_dtype), "x"),
       .batch = batch,
       .activations = activations,
       .scales = optional_floats(scales, matrix.rows, "scales"),
       .bias = optional_floats(bias, matrix.rows, "bias"),
-      .y = static_cast<float*>(writable(out, batch * matrix.rows, sizeof(float), "out"))};
+      .y = static_cast<float*>(writable(out, batch * matrix.rows, sizeof(float), "out")),
+      .x_dtype = x_dtype};
   const Kernels& kernels = table(isa);
   checked_threads(threads);
   const py::gil_scoped_release unlocked;
@@ -83,11 +85,6 @@ void bound_linear(const BoundMatrix& bound, const Floats& x, Activations activat
 }  // namespace
 
 void bind_linear(py::module_& module) {
-  py::native_enum<Activations>(module, "Activations", "enum.Enum")
-      .value("float32", Activations::float32)
-      .value("bfloat16", Activations::bfloat16)
-      .value("int8", Activations::int8)
-      .finalize();
   // The metaclass is what a type stub can say.
   const auto metaclass = py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type));
   py::class_<BoundMatrix>(module, "Prepared", py::is_final(), metaclass)
@@ -101,12 +98,10 @@ void bind_linear(py::module_& module) {
       .def_property_readonly("nbytes",
                              [](const BoundMatrix& self) { return self.prepared.nbytes(); });
   module.def("prepare", &bound_prepare, "mask"_a.noconvert(), "values"_a, "dtype"_a, "rows"_a,
-             "columns"_a, "layout"_a.none(true), py::kw_only(),
-             "activations"_a = Activations::float32, "threads"_a, "isa"_a = py::none());
-  module.def("linear", &bound_linear, "matrix"_a, "x"_a.noconvert(), "activations"_a,
+             "columns"_a, "layout"_a.none(true), "activations"_a, "threads"_a, "isa"_a = py::none());
+  module.def("linear", &bound_linear, "matrix"_a, "x"_a, "x_dtype"_a, "activations"_a,
              "scales"_a.noconvert().none(true), "bias"_a.noconvert().none(true),
-             "out"_a.noconvert(), py::kw_only(), "threads"_a, "openmp"_a = false,
-             "isa"_a = py::none());
+             "out"_a.noconvert(), "threads"_a, "openmp"_a = false, "isa"_a = py::none());
 }
 
 }  // namespace prunepack

@@ -54,16 +54,9 @@ std::size_t bound_above_mask(const py::array& weights, Dtype dtype, std::uint64_
   return above_mask(kernels, checked, key, bits, threads);
 }
 
-Norm checked_norm(const std::string& norm) {
-  if (norm == "l1") return Norm::l1;
-  if (norm == "l2") return Norm::l2;
-  if (norm == "max") return Norm::max;
-  throw py::value_error("norm must be l1, l2 or max");
-}
-
 void bound_block_mask(const py::array& weights, Dtype dtype, const std::vector<std::size_t>& shape,
-                      const std::vector<std::size_t>& tile, const std::string& norm,
-                      std::size_t pruned, Bytes mask, unsigned threads, const MaybeIsa& isa) {
+                      const std::vector<std::size_t>& tile, Norm norm, std::size_t pruned,
+                      Bytes mask, unsigned threads, const MaybeIsa& isa) {
   if (shape.empty() || shape.size() != tile.size()) {
     throw py::value_error("shape and tile must have the same length, at least 1");
   }
@@ -76,26 +69,25 @@ void bound_block_mask(const py::array& weights, Dtype dtype, const std::vector<s
   if (pruned > tiles) throw py::value_error("pruned must be at most the number of tiles");
   const Weights checked = checked_weights(weights, dtype, rows, shape.back());
   std::uint8_t* bits = checked_mask(mask, rows, shape.back());
-  const Norm checked_kind = checked_norm(norm);
   const Kernels& kernels = table(isa);
   checked_threads(threads);
   const py::gil_scoped_release unlocked;
-  block_mask(kernels, checked, shape, tile, checked_kind, pruned, bits, threads);
+  block_mask(kernels, checked, shape, tile, norm, pruned, bits, threads);
 }
 
 }  // namespace
 
 void bind_masks(py::module_& module) {
   module.def("nm_mask", &bound_nm_mask, "weights"_a, "dtype"_a, "outer"_a, "length"_a, "inner"_a,
-             "n"_a, "m"_a, "rows"_a, "columns"_a, "mask"_a.noconvert(), py::kw_only(), "threads"_a,
+             "n"_a, "m"_a, "rows"_a, "columns"_a, "mask"_a.noconvert(), "threads"_a,
              "isa"_a = py::none());
   module.def("smallest_mask", &bound_smallest_mask, "weights"_a, "dtype"_a, "populations"_a,
-             "pruned"_a, "rows"_a, "columns"_a, "mask"_a.noconvert(), py::kw_only(), "threads"_a,
+             "pruned"_a, "rows"_a, "columns"_a, "mask"_a.noconvert(), "threads"_a,
              "isa"_a = py::none());
   module.def("above_mask", &bound_above_mask, "weights"_a, "dtype"_a, "key"_a, "rows"_a,
-             "columns"_a, "mask"_a.noconvert(), py::kw_only(), "threads"_a, "isa"_a = py::none());
+             "columns"_a, "mask"_a.noconvert(), "threads"_a, "isa"_a = py::none());
   module.def("block_mask", &bound_block_mask, "weights"_a, "dtype"_a, "shape"_a, "tile"_a, "norm"_a,
-             "pruned"_a, "mask"_a.noconvert(), py::kw_only(), "threads"_a, "isa"_a = py::none());
+             "pruned"_a, "mask"_a.noconvert(), "threads"_a, "isa"_a = py::none());
 }
 
 }  // namespace prunepack

@@ -65,13 +65,11 @@ py::array_t<std::int64_t> bound_count_rows(const Bytes& mask, const MaybeIsa& is
 void bind_pack(py::module_& module) {
   module.def("pack", &bound_pack, "weights"_a, "dtype"_a, "rows"_a, "columns"_a,
              "given"_a.noconvert().none(true), "mask"_a.noconvert(), "values"_a.noconvert(),
-             py::kw_only(), "threads"_a, "isa"_a = py::none());
+             "threads"_a, "isa"_a = py::none());
   module.def("unpack", &bound_unpack, "mask"_a.noconvert(), "values"_a, "dtype"_a, "rows"_a,
-             "columns"_a, "weights"_a.noconvert(), py::kw_only(), "threads"_a,
-             "isa"_a = py::none());
+             "columns"_a, "weights"_a.noconvert(), "threads"_a, "isa"_a = py::none());
   module.def("apply_mask", &bound_apply_mask, "weights"_a, "dtype"_a, "rows"_a, "columns"_a,
-             "mask"_a.noconvert(), "out"_a.noconvert(), py::kw_only(), "threads"_a,
-             "isa"_a = py::none());
+             "mask"_a.noconvert(), "out"_a.noconvert(), "threads"_a, "isa"_a = py::none());
   module.def("count_rows", &bound_count_rows, "mask"_a.noconvert(), py::kw_only(),
              "isa"_a = py::none());
 }

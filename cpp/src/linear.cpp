@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "activation_rows.h"
 #include "chunks.h"
 #include "list_linear.h"
 #include "panel_expansion.h"
@@ -53,7 +54,8 @@ Product product_of(const Kernels& kernels, Layout layout, const Prepared& matrix
 // too, for kernels that reckon where the next row of it begins before they see that there is none.
 class Arranged {
  public:
-  Arranged(const Prepared& matrix, const LinearArguments& arguments, Product product)
+  Arranged(const Kernels& kernels, const Prepared& matrix, const LinearArguments& arguments,
+           Product product)
       : blocks_(std::max<std::size_t>(matrix.blocks, 1)),
         product_(product),
         steps_(arguments.batch, 1.0f) {
@@ -62,10 +64,19 @@ class Arranged {
     }
     memory_ = Scratch<std::uint8_t>(padded_ * row_bytes());
     std::memset(memory_.get(), product == Product::int8_int8 ? 128 : 0, padded_ * row_bytes());
+    ActivationRows x(kernels, arguments, matrix.columns);
+    const bool as_they_are =
+        product == Product::bfloat16_bfloat16 && arguments.x_dtype == Dtype::bfloat16;
     for (std::size_t row = 0; row < arguments.batch; ++row) {
-      const float* x = arguments.x + row * matrix.columns;
-      if (arguments.activations == Activations::int8) steps_[row] = int8_step(x, matrix.columns);
-      put(x, matrix.columns, row, arguments);
+      if (as_they_are) {
+        put_bits(x.bits(row), matrix.columns, row, arguments.batch);
+        continue;
+      }
+      const float* const floats = x.floats(row, 0, matrix.columns);
+      if (arguments.activations == Activations::int8) {
+        steps_[row] = int8_step(floats, matrix.columns);
+      }
+      put(floats, matrix.columns, row, arguments);
     }
   }
 
@@ -81,15 +92,29 @@ class Arranged {
   }
   std::size_t row_bytes() const { return blocks_ * kBlockColumns * element_bytes(); }
 
-  void put(const float* x, std::size_t columns, std::size_t row, const LinearArguments& arguments) {
+  // Calls put(c, count, out) for each block of a row: from column c on, to `out`.
+  template <class Put>
+  void for_blocks(std::size_t columns, std::size_t row, std::size_t batch, const Put& put) {
     const std::size_t first = row / kMostBatch * kMostBatch;
-    const std::size_t rows = padded_batch(std::min(kMostBatch, arguments.batch - first));
+    const std::size_t rows = padded_batch(std::min(kMostBatch, batch - first));
     std::uint8_t* const base = memory_.get() + first * row_bytes();
     for (std::size_t c = 0; c < columns; c += kBlockColumns) {
       const std::size_t block = (c / kBlockColumns * rows + row - first) * kBlockColumns;
-      put_block(x + c, std::min(kBlockColumns, columns - c), steps_[row], arguments.activations,
-                base + block * element_bytes());
+      put(c, std::min(kBlockColumns, columns - c), base + block * element_bytes());
     }
+  }
+
+  void put_bits(const std::uint8_t* x, std::size_t columns, std::size_t row, std::size_t batch) {
+    for_blocks(columns, row, batch, [&](std::size_t c, std::size_t count, std::uint8_t* out) {
+      std::memcpy(out, x + c * element_bytes(), count * element_bytes());
+    });
+  }
+
+  void put(const float* x, std::size_t columns, std::size_t row, const LinearArguments& arguments) {
+    for_blocks(columns, row, arguments.batch,
+               [&](std::size_t c, std::size_t count, std::uint8_t* out) {
+                 put_block(x + c, count, steps_[row], arguments.activations, out);
+               });
   }
 
   void put_block(const float* x, std::size_t columns, float step, Activations activations,
@@ -244,7 +269,7 @@ void linear(const Kernels& kernels, const Prepared& matrix, const LinearArgument
   const Layout layout = expanded ? Layout::dense : matrix.layout;
   const Product product = product_of(kernels, layout, matrix, arguments.activations);
   const PanelProduct kernel = panel_product(kernels, layout, product);
-  const Arranged x(matrix, arguments, product);
+  const Arranged x(kernels, matrix, arguments, product);
   const unsigned useful = threads_worth(matrix.nbytes() * arguments.batch, threads);
   const std::size_t pieces = pieces_of(matrix, arguments.batch, expanded, useful);
   parallel_for(pieces, useful, [&](std::size_t piece) {

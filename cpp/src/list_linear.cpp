@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "activation_rows.h"
 #include "chunks.h"
 #include "prunepack/masks.h"
 #include "rounding.h"
@@ -19,15 +20,16 @@ std::size_t padded(std::size_t rows) {
 // The activations column by column, in batches one after the other.
 class ColumnsOfX {
  public:
-  ColumnsOfX(std::size_t columns, const LinearArguments& arguments)
+  ColumnsOfX(const Kernels& kernels, std::size_t columns, const LinearArguments& arguments)
       : columns_(round_up(columns, kMaskBits)), steps_(arguments.batch, 1.0f) {
     std::size_t rows = 0;
     for (std::size_t first = 0; first < arguments.batch; first += kMostListBatch) {
       rows += padded(std::min(kMostListBatch, arguments.batch - first));
     }
     memory_ = Scratch<float>(rows * columns_);
+    ActivationRows x(kernels, arguments, columns);
     for (std::size_t first = 0; first < arguments.batch; first += kMostListBatch) {
-      put_batch(columns, first, std::min(kMostListBatch, arguments.batch - first), arguments);
+      put_batch(x, columns, first, std::min(kMostListBatch, arguments.batch - first), arguments);
     }
   }
 
@@ -41,21 +43,23 @@ class ColumnsOfX {
   static constexpr std::size_t kMaskBits = 8;  // bytes of a mask are whole
   static constexpr std::size_t kBlock = 64;
 
-  void put_batch(std::size_t columns, std::size_t first, std::size_t rows,
+  void put_batch(ActivationRows& x, std::size_t columns, std::size_t first, std::size_t rows,
                  const LinearArguments& arguments) {
-    const float* const x = arguments.x + first * columns;
     if (arguments.activations == Activations::int8) {
-      for (std::size_t b = 0; b < rows; ++b)
-        steps_[first + b] = int8_step(x + b * columns, columns);
+      for (std::size_t b = first; b < first + rows; ++b) {
+        steps_[b] = int8_step(x.floats(b, 0, columns), columns);
+      }
     }
+    const bool rounded = arguments.activations == Activations::bfloat16 &&
+                         arguments.x_dtype == Dtype::bfloat16;  // there is nothing left to round
+    const Activations to = rounded ? Activations::float32 : arguments.activations;
     const std::size_t width = padded(rows);
     float* const out = memory_.get() + first * columns_;
     float block[kMostListBatch][kBlock] = {};
     for (std::size_t c = 0; c < columns; c += kBlock) {
       const std::size_t count = std::min(kBlock, columns - c);
       for (std::size_t b = 0; b < rows; ++b) {
-        round_activations(x + b * columns + c, count, arguments.activations, steps_[first + b],
-                          block[b]);
+        round_activations(x.floats(first + b, c, count), count, to, steps_[first + b], block[b]);
         std::fill(block[b] + count, block[b] + kBlock, 0.0f);
       }
       transpose(block[0], kBlock, width, std::min(kBlock, columns_ - c), out + c * width, width);
@@ -166,7 +170,7 @@ std::size_t rows_of_piece(const Prepared& matrix, std::size_t batch, unsigned th
 
 void linear_by_lists(const Kernels& kernels, const Prepared& matrix,
                      const LinearArguments& arguments, unsigned threads) {
-  const ColumnsOfX x(matrix.columns, arguments);
+  const ColumnsOfX x(kernels, matrix.columns, arguments);
   const std::size_t products = matrix.row_offsets.back() * arguments.batch;
   const unsigned useful = threads_worth(products * sizeof(float), threads);
   const std::size_t step = rows_of_piece(matrix, arguments.batch, useful);

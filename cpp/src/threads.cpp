@@ -125,9 +125,16 @@ using OpenMpParallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
 
 thread_local bool openmp_wanted = false;
 
-// A team does not survive a fork, and the runtime would wait for it for ever.
+// The cores that this process may use, once they were asked for.
+std::atomic<unsigned> known_cores = 0;
+
+// A team does not survive a fork, and the runtime would wait for it for ever. The child may be
+// given other cores.
 std::atomic<bool> forked = false;
-const bool forks_are_seen = pthread_atfork(nullptr, nullptr, [] { forked = true; }) == 0;
+const bool forks_are_seen = pthread_atfork(nullptr, nullptr, [] {
+                              forked = true;
+                              known_cores = 0;
+                            }) == 0;
 
 OpenMpParallel openmp_parallel() {
   if (!forks_are_seen || forked) return nullptr;
@@ -135,7 +142,7 @@ OpenMpParallel openmp_parallel() {
   return reinterpret_cast<OpenMpParallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
 }
 
-unsigned usable_cores() {
+unsigned ask_for_cores() {
 #ifdef __linux__  // elsewhere a process may use every core
   cpu_set_t cores;
   if (sched_getaffinity(0, sizeof cores, &cores) == 0) {
@@ -143,6 +150,13 @@ unsigned usable_cores() {
   }
 #endif
   return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// To ask takes longer than to pack a small tensor.
+unsigned usable_cores() {
+  unsigned cores = known_cores;
+  if (cores == 0 || !forks_are_seen) known_cores = cores = ask_for_cores();
+  return cores;
 }
 
 }  // namespace

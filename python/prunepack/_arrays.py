@@ -26,6 +26,7 @@ class SupportsDlpack(Protocol):
 ArrayLike: TypeAlias = "Array | SupportsDlpack | memoryview | bytearray | bytes"
 
 _CACHE_LINE = 64
+_LARGE = 1 << 20
 _DLPACK_CPU = 1
 # The codes of dlpack.h that NumPy has no dtype for.
 _DLPACK_DTYPES = {
@@ -90,7 +91,8 @@ def _capsule(source: SupportsDlpack) -> object:
 
 def lies_as_kernels_need(array: Array) -> bool:
     """Tell whether the kernels can read and write `array` where it is."""
-    return array.flags.c_contiguous and array.flags.aligned
+    flags = array.flags
+    return flags.c_contiguous and flags.aligned
 
 
 def contiguous(array: Array) -> Array:
@@ -106,12 +108,12 @@ def rows_columns(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 class Weights(NamedTuple):
-    """A tensor as the kernels see it: contiguous bits, and what they mean.
+    """A tensor as the kernels see it: a contiguous array, and what its bits mean.
 
     Its rows are the slices of the last axis; rank 0 is one row of one column.
     """
 
-    bits: Array
+    array: Array
     info: DtypeInfo
     shape: tuple[int, ...]
     rows: int
@@ -121,16 +123,25 @@ class Weights(NamedTuple):
     def of(cls, array: Array, argument: str) -> Weights:
         """Check the dtype of `array`; copy it only if it is not contiguous."""
         info = dtype_info(array.dtype, argument)
-        return cls(contiguous(array).view(info.bits), info, array.shape, *rows_columns(array.shape))
+        return cls(contiguous(array), info, array.shape, *rows_columns(array.shape))
 
     def empty_mask(self) -> npt.NDArray[np.uint8]:
         """Make room for a mask: each row starts on a byte."""
         return np.empty((self.rows, (self.columns + 7) // 8), dtype=np.uint8)
 
 
+def frozen(array: Array) -> Array:
+    """Return a read-only view."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def empty_aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Make room for a result, at the address that lets a large one be written past the caches."""
     size = math.prod(shape) * dtype.itemsize
+    if size < _LARGE:
+        return np.empty(shape, dtype)
     room = np.empty(size + _CACHE_LINE, dtype=np.uint8)
     first = -room.ctypes.data % _CACHE_LINE
     return room[first : first + size].view(dtype).reshape(shape)

@@ -1,4 +1,3 @@
-import enum
 from collections.abc import Sequence
 from typing import Any, TypeAlias, final
 
@@ -7,23 +6,6 @@ import numpy.typing as npt
 
 _Array: TypeAlias = npt.NDArray[Any]
 _Bytes: TypeAlias = npt.NDArray[np.uint8]
-
-class Dtype(enum.Enum):
-    float8_e4m3fn = 0
-    float8_e5m2 = 1
-    int8 = 2
-    uint8 = 3
-    float16 = 4
-    bfloat16 = 5
-    float32 = 6
-    float64 = 7
-    __pybind11_native_enum__: object
-
-class Activations(enum.Enum):
-    float32 = 0
-    bfloat16 = 1
-    int8 = 2
-    __pybind11_native_enum__: object
 
 @final
 class Prepared:
@@ -43,7 +25,7 @@ def default_threads() -> int: ...
 def from_dlpack(capsule: object) -> tuple[_Array, int]: ...
 def nm_mask(
     weights: _Array,
-    dtype: Dtype,
+    dtype: str,
     outer: int,
     length: int,
     inner: int,
@@ -52,119 +34,108 @@ def nm_mask(
     rows: int,
     columns: int,
     mask: _Bytes,
-    *,
     threads: int,
     isa: str | None = None,
 ) -> None: ...
 def smallest_mask(
     weights: _Array,
-    dtype: Dtype,
+    dtype: str,
     populations: int,
     pruned: int,
     rows: int,
     columns: int,
     mask: _Bytes,
-    *,
     threads: int,
     isa: str | None = None,
 ) -> None: ...
 def above_mask(
     weights: _Array,
-    dtype: Dtype,
+    dtype: str,
     key: int,
     rows: int,
     columns: int,
     mask: _Bytes,
-    *,
     threads: int,
     isa: str | None = None,
 ) -> int: ...
 def block_mask(
     weights: _Array,
-    dtype: Dtype,
+    dtype: str,
     shape: Sequence[int],
     tile: Sequence[int],
     norm: str,
     pruned: int,
     mask: _Bytes,
-    *,
     threads: int,
     isa: str | None = None,
 ) -> None: ...
 def pack(
     weights: _Array,
-    dtype: Dtype,
+    dtype: str,
     rows: int,
     columns: int,
     given: _Bytes | None,
     mask: _Bytes,
     values: _Array,
-    *,
     threads: int,
     isa: str | None = None,
 ) -> int: ...
 def unpack(
     mask: _Bytes,
     values: _Array,
-    dtype: Dtype,
+    dtype: str,
     rows: int,
     columns: int,
     weights: _Array,
-    *,
     threads: int,
     isa: str | None = None,
 ) -> None: ...
 def apply_mask(
     weights: _Array,
-    dtype: Dtype,
+    dtype: str,
     rows: int,
     columns: int,
     mask: _Bytes,
     out: _Array,
-    *,
     threads: int,
     isa: str | None = None,
 ) -> None: ...
 def count_rows(mask: _Bytes, *, isa: str | None = None) -> npt.NDArray[np.int64]: ...
 def key_histogram(
     weights: _Array,
-    dtype: Dtype,
+    dtype: str,
     low: int,
     shift: int,
     counts: npt.NDArray[np.int64],
-    *,
     threads: int,
     isa: str | None = None,
 ) -> None: ...
-def sum_of_squares(
-    weights: _Array, dtype: Dtype, *, threads: int, isa: str | None = None
-) -> float: ...
+def sum_of_squares(weights: _Array, dtype: str, threads: int, isa: str | None = None) -> float: ...
 def importances(
-    dtype: Dtype, keys: npt.NDArray[np.uint64], norm: float
+    dtype: str, keys: npt.NDArray[np.uint64], norm: float
 ) -> npt.NDArray[np.uint64]: ...
 def mask_structure(
-    mask: _Bytes, width: int, columns: _Bytes, *, threads: int, isa: str | None = None
+    mask: _Bytes, width: int, columns: _Bytes, threads: int, isa: str | None = None
 ) -> tuple[int, list[int], list[list[int]], int]: ...
 def prepare(
     mask: _Bytes,
     values: _Array,
-    dtype: Dtype,
+    dtype: str,
     rows: int,
     columns: int,
     layout: str | None,
-    *,
-    activations: Activations = ...,
+    activations: str,
     threads: int,
     isa: str | None = None,
 ) -> Prepared: ...
 def linear(
     matrix: Prepared,
-    x: npt.NDArray[np.float32],
-    activations: Activations,
+    x: _Array,
+    x_dtype: str,
+    activations: str,
     scales: npt.NDArray[np.float32] | None,
     bias: npt.NDArray[np.float32] | None,
     out: npt.NDArray[np.float32],
-    *,
     threads: int,
     openmp: bool = False,
     isa: str | None = None,

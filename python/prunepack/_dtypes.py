@@ -8,21 +8,24 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from . import _core
-
 
 @dataclass(frozen=True)
 class DtypeInfo:
-    """One prunable element type."""
+    """One prunable element type.
+
+    Attributes
+    ----------
+    numpy : dtype
+        The type.
+    name : str
+        What NumPy and the kernels call it; NumPy makes it up anew each time it is asked.
+    safetensors : str
+        Its code in files.
+    """
 
     numpy: np.dtype[Any]
+    name: str
     safetensors: str
-    kernel: _core.Dtype
-
-    @property
-    def name(self) -> str:
-        """NumPy's name of the type, such as ``"bfloat16"``."""
-        return self.numpy.name
 
     @property
     def bits(self) -> np.dtype[Any]:
@@ -33,14 +36,14 @@ class DtypeInfo:
 DTYPES = {
     info.numpy: info
     for info in (
-        DtypeInfo(np.dtype(ml_dtypes.float8_e4m3fn), "F8_E4M3", _core.Dtype.float8_e4m3fn),
-        DtypeInfo(np.dtype(ml_dtypes.float8_e5m2), "F8_E5M2", _core.Dtype.float8_e5m2),
-        DtypeInfo(np.dtype(np.int8), "I8", _core.Dtype.int8),
-        DtypeInfo(np.dtype(np.uint8), "U8", _core.Dtype.uint8),
-        DtypeInfo(np.dtype(np.float16), "F16", _core.Dtype.float16),
-        DtypeInfo(np.dtype(ml_dtypes.bfloat16), "BF16", _core.Dtype.bfloat16),
-        DtypeInfo(np.dtype(np.float32), "F32", _core.Dtype.float32),
-        DtypeInfo(np.dtype(np.float64), "F64", _core.Dtype.float64),
+        DtypeInfo(np.dtype(ml_dtypes.float8_e4m3fn), "float8_e4m3fn", "F8_E4M3"),
+        DtypeInfo(np.dtype(ml_dtypes.float8_e5m2), "float8_e5m2", "F8_E5M2"),
+        DtypeInfo(np.dtype(np.int8), "int8", "I8"),
+        DtypeInfo(np.dtype(np.uint8), "uint8", "U8"),
+        DtypeInfo(np.dtype(np.float16), "float16", "F16"),
+        DtypeInfo(np.dtype(ml_dtypes.bfloat16), "bfloat16", "BF16"),
+        DtypeInfo(np.dtype(np.float32), "float32", "F32"),
+        DtypeInfo(np.dtype(np.float64), "float64", "F64"),
     )
 }
 

@@ -36,8 +36,7 @@ def linear(
     Parameters
     ----------
     x : array_like, shape (..., inputs)
-        float32, float16 or bfloat16. The last two are converted to float32, which takes a copy,
-        as does an `x` that is not C-contiguous.
+        float32, float16 or bfloat16. Copied only if not C-contiguous.
     packed : PackedTensor or PreparedMatrix
         The weights, of shape (outputs, inputs): float32, float16, bfloat16 or int8. A packed tensor
         is prepared when it is first used, and keeps what that made; see `PackedTensor.prepare`.

@@ -33,7 +33,7 @@ def num_threads() -> int:
     """Return how many threads are used by default.
 
     It is ``PRUNEPACK_NUM_THREADS``, if the environment has that, else the number of cores that this process
-    may use. No result depends on it.
+    may use; the system is asked once, and again after a fork. No result depends on it.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from ._arrays import ArrayLike, Weights, as_array, resolve_threads
+from ._arrays import ArrayLike, Weights, as_array, frozen, resolve_threads
 from ._patterns import Pattern, check_pattern
 
 if TYPE_CHECKING:
@@ -57,6 +57,13 @@ class Mask:
         self._shape = checked_shape(shape)
         self._bits = checked_bits(self._shape, bits, "bits")
         self._kept: int | None = None
+
+    @classmethod
+    def _of_parts(cls, shape: tuple[int, ...], bits: npt.NDArray[np.uint8]) -> Mask:
+        """Make one of bits that a kernel has just made, and that fit."""
+        mask = cls.__new__(cls)
+        mask._shape, mask._bits, mask._kept = shape, frozen(bits), None
+        return mask
 
     @classmethod
     def from_bool(cls, keep: ArrayLike) -> Mask:
@@ -180,7 +187,8 @@ def prune_mask(
     check_pattern(pattern)
     array = as_array(w, "w")
     weights = Weights.of(array, "w")
-    return Mask(array.shape, mask_bits(weights, pattern, importance, resolve_threads(num_threads)))
+    bits = mask_bits(weights, pattern, importance, resolve_threads(num_threads))
+    return Mask._of_parts(array.shape, bits)
 
 
 def mask_bits(
@@ -247,6 +255,4 @@ def checked_bits(
         row = int(np.flatnonzero(bits[:, -1] >> columns % 8)[0])
         msg = f"{argument} must have 0 in the padding bits of every row, got a 1 in row {row}"
         raise ValueError(msg)
-    view = np.ascontiguousarray(bits).view()
-    view.flags.writeable = False
-    return view
+    return frozen(np.ascontiguousarray(bits))

@@ -94,11 +94,11 @@ def _together(
         return ((name, look(name, ranked[name], threads)) for name in names)
 
     tensors = [
-        RankedTensor.of(name, weights.info, weights.bits.size, pattern)
+        RankedTensor.of(name, weights.info, weights.array.size, pattern)
         for name, weights in ranked.items()
     ]
     pruned = pruned_together(tensors, pattern, through)
-    return {name: exactly(count, ranked[name].bits.size) for name, count in pruned.items()}
+    return {name: exactly(count, ranked[name].array.size) for name, count in pruned.items()}
 
 
 def _importances(

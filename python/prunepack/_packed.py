@@ -15,6 +15,7 @@ from ._arrays import (
     as_array,
     checked_out,
     empty_aligned,
+    frozen,
     lies_as_kernels_need,
     resolve_threads,
     rows_columns,
@@ -86,9 +87,9 @@ class PackedTensor:
         counted = _offsets(self._mask)
         if row_offsets is not None:
             _check_offsets(row_offsets, counted)
-        self._row_offsets: npt.NDArray[np.int64] | None = _frozen(counted)
-        self._values = _frozen(_checked_values(values, self._dtype, int(counted[-1])))
-        self._prepared: dict[_core.Activations, PreparedMatrix] = {}
+        self._row_offsets: npt.NDArray[np.int64] | None = frozen(counted)
+        self._values = frozen(_checked_values(values, self._dtype, int(counted[-1])))
+        self._prepared: dict[str, PreparedMatrix] = {}
 
     @classmethod
     def _of_parts(
@@ -101,7 +102,7 @@ class PackedTensor:
         """Make one of parts that a kernel has just made, and that fit."""
         packed = cls.__new__(cls)
         packed._shape, packed._dtype = shape, dtype
-        packed._mask, packed._values = _frozen(mask), _frozen(values)
+        packed._mask, packed._values = frozen(mask), frozen(values)
         packed._row_offsets, packed._prepared = None, {}
         return packed
 
@@ -129,7 +130,7 @@ class PackedTensor:
     def row_offsets(self) -> npt.NDArray[np.int64]:
         """Where each row's values start, and their total, read-only: shape (rows + 1,)."""
         if self._row_offsets is None:
-            self._row_offsets = _frozen(_offsets(self._mask))
+            self._row_offsets = frozen(_offsets(self._mask))
         return self._row_offsets
 
     @property
@@ -196,12 +197,12 @@ class PackedTensor:
         rows, columns = rows_columns(self._shape)
         _core.unpack(
             self._mask,
-            self._values.view(info.bits),
-            info.kernel,
+            self._values,
+            info.name,
             rows,
             columns,
-            dense.view(info.bits),
-            threads=threads,
+            dense,
+            threads,
         )
         if target is not None and not in_place:
             target[...] = dense
@@ -253,7 +254,7 @@ class PackedTensor:
         mode = checked_activations(activations, self._dtype)
         return self._ready(mode, threads) if layout is None else self._panels(layout, mode, threads)
 
-    def _ready(self, mode: _core.Activations, threads: int) -> PreparedMatrix:
+    def _ready(self, mode: str, threads: int) -> PreparedMatrix:
         """Return the matrix in the layout of choice, which is made once."""
         found = self._prepared.get(mode)
         if found is not None:
@@ -262,7 +263,7 @@ class PackedTensor:
         # Two threads may both get here. A lock would be held in the child of a fork for ever.
         return self._prepared.setdefault(mode, self._panels(None, mode, threads))
 
-    def _panels(self, layout: str | None, mode: _core.Activations, threads: int) -> PreparedMatrix:
+    def _panels(self, layout: str | None, mode: str, threads: int) -> PreparedMatrix:
         return PreparedMatrix._of_parts(
             self._shape, self._dtype, self._mask, self._values, layout, mode, threads
         )
@@ -344,26 +345,48 @@ def pack(
     >>> p == pp.pack(pp.prune(w, pp.NM(2, 4)))
     True
     """
-    array = as_array(w, "w")
-    weights = Weights.of(array, "w")
-    given = None if mask is None else given_bits(mask, array.shape)
-    bits = weights.empty_mask()
+    weights = Weights.of(as_array(w, "w"), "w")
     # Room for everything costs nothing: pages that are never written are never there.
-    values = np.empty(array.size, dtype=weights.info.bits)
+    values = np.empty(weights.array.size, dtype=weights.info.numpy)
+    bits, kept = _write_parts(weights, mask, values, num_threads)
+    values.resize(kept, refcheck=False)
+    return PackedTensor._of_parts(weights.shape, weights.info.numpy, bits, values)
+
+
+def pack_into(
+    memory: memoryview,
+    w: Array,
+    mask: Mask | npt.NDArray[np.bool_] | None = None,
+    *,
+    num_threads: int | None = None,
+) -> PackedTensor:
+    """Pack a tensor as `pack` does, its values into memory that has room for all of them."""
+    weights = Weights.of(w, "w")
+    values = np.frombuffer(memory, weights.info.numpy)
+    bits, kept = _write_parts(weights, mask, values, num_threads)
+    return PackedTensor._of_parts(weights.shape, weights.info.numpy, bits, values[:kept])
+
+
+def _write_parts(
+    weights: Weights,
+    mask: Mask | npt.NDArray[np.bool_] | None,
+    values: Array,
+    num_threads: int | None,
+) -> tuple[npt.NDArray[np.uint8], int]:
+    """Write the values; return the bits of the mask, and how many values there are."""
+    given = None if mask is None else given_bits(mask, weights.shape)
+    bits = weights.empty_mask()
     kept = _core.pack(
-        weights.bits,
-        weights.info.kernel,
+        weights.array,
+        weights.info.name,
         weights.rows,
         weights.columns,
         given,
         bits,
         values,
-        threads=resolve_threads(num_threads),
+        resolve_threads(num_threads),
     )
-    values.resize(kept, refcheck=False)
-    return PackedTensor._of_parts(
-        array.shape, weights.info.numpy, bits, values.view(weights.info.numpy)
-    )
+    return bits, kept
 
 
 def _offsets(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
@@ -399,9 +422,3 @@ def _dtype_name(part: object) -> str:
     if not isinstance(part, np.ndarray):
         return type(part).__name__
     return part.dtype.name if part.dtype.isnative else str(part.dtype)
-
-
-def _frozen(array: Array) -> Array:
-    view = array.view()
-    view.flags.writeable = False
-    return view

@@ -147,14 +147,14 @@ class Unstructured:
     def _write_mask(self, weights: Weights, mask: npt.NDArray[np.uint8], threads: int) -> None:
         populations = self._populations(weights.shape)
         _core.smallest_mask(
-            weights.bits,
-            weights.info.kernel,
+            weights.array,
+            weights.info.name,
             populations,
             self._pruned(math.prod(weights.shape), populations),
             weights.rows,
             weights.columns,
             mask,
-            threads=threads,
+            threads,
         )
 
 
@@ -199,13 +199,13 @@ class Threshold:
 
     def _write_mask(self, weights: Weights, mask: npt.NDArray[np.uint8], threads: int) -> None:
         _core.above_mask(
-            weights.bits,
-            weights.info.kernel,
+            weights.array,
+            weights.info.name,
             _largest_key(float(self.value), weights.info),
             weights.rows,
             weights.columns,
             mask,
-            threads=threads,
+            threads,
         )
 
 
@@ -314,8 +314,8 @@ class NM:
         m = min(self.m, max(length, 1))
         n = self.n if m == self.m else self._pruned(m)
         _core.nm_mask(
-            weights.bits,
-            weights.info.kernel,
+            weights.array,
+            weights.info.name,
             outer,
             length,
             inner,
@@ -324,7 +324,7 @@ class NM:
             weights.rows,
             weights.columns,
             mask,
-            threads=threads,
+            threads,
         )
 
 
@@ -421,14 +421,14 @@ class Block:
     def _write_mask(self, weights: Weights, mask: npt.NDArray[np.uint8], threads: int) -> None:
         tile = self._tile(weights.shape)
         _core.block_mask(
-            weights.bits,
-            weights.info.kernel,
+            weights.array,
+            weights.info.name,
             weights.shape or (1,),
             tile,
             self.norm,
             self._pruned(weights.shape, tile),
             mask,
-            threads=threads,
+            threads,
         )
 
 

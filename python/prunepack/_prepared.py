@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 FLOAT32 = np.dtype(np.float32)
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-X_DTYPES = (FLOAT32, np.dtype(np.float16), BFLOAT16)
+# What x may be, with the kernels' word for it.
+X_DTYPES = {FLOAT32: "float32", np.dtype(np.float16): "float16", BFLOAT16: "bfloat16"}
 WEIGHT_DTYPES = (*X_DTYPES, np.dtype(np.int8))
 LAYOUTS = ("dense", "bitmask", "nm4", "nm16", "blocks", "index")
 
 # What x may be rounded to, and the weights it goes with.
 ACTIVATIONS = {
-    "float32": (_core.Activations.float32, WEIGHT_DTYPES),
-    "bfloat16": (_core.Activations.bfloat16, (BFLOAT16,)),
-    "int8": (_core.Activations.int8, (np.dtype(np.int8),)),
+    "float32": WEIGHT_DTYPES,
+    "bfloat16": (BFLOAT16,),
+    "int8": (np.dtype(np.int8),),
 }
 
 
@@ -71,7 +72,7 @@ class PreparedMatrix:
         mask: npt.NDArray[np.uint8],
         values: Array,
         layout: str | None,
-        activations: _core.Activations,
+        activations: str,
         threads: int,
     ) -> PreparedMatrix:
         """Prepare the matrix of these parts, which fit."""
@@ -79,18 +80,17 @@ class PreparedMatrix:
         info = dtype_info(dtype, "dtype")
 
         rows, columns = shape
-        bits = values.view(info.bits)
 
         def panels(layout: str | None) -> _core.Prepared:
             return _core.prepare(
                 mask,
-                bits,
-                info.kernel,
+                values,
+                info.name,
                 rows,
                 columns,
                 layout,
-                activations=activations,
-                threads=threads,
+                activations,
+                threads,
             )
 
         made = cls.__new__(cls)
@@ -132,11 +132,12 @@ class PreparedMatrix:
 
     def _multiply(
         self,
-        x: npt.NDArray[np.float32],
+        x: Array,
+        x_dtype: str,
         y: npt.NDArray[np.float32],
         bias: npt.NDArray[np.float32] | None,
         scales: npt.NDArray[np.float32] | None,
-        activations: _core.Activations,
+        activations: str,
         threads: int,
         *,
         openmp: bool = False,
@@ -146,7 +147,7 @@ class PreparedMatrix:
         With `openmp` the threads are those of the OpenMP runtime that some other library has
         brought, if there is one.
         """
-        _core.linear(self._panels, x, activations, scales, bias, y, threads=threads, openmp=openmp)
+        _core.linear(self._panels, x, x_dtype, activations, scales, bias, y, threads, openmp)
 
     def __reduce__(self) -> NoReturn:
         msg = (
@@ -174,7 +175,7 @@ def multiply(
     matrix: PreparedMatrix,
     bias: ArrayLike | None,
     scales: ArrayLike | None,
-    mode: _core.Activations,
+    mode: str,
     out: ArrayLike | None,
     threads: int,
 ) -> Array:
@@ -194,13 +195,13 @@ def multiply(
         and not _shares(target, checked_bias)
     )
     y = target if target is not None and in_place else np.empty(shape, FLOAT32)
-    x = contiguous(array if dtype == FLOAT32 else array.astype(FLOAT32))
+    x = contiguous(array)
     if len(shape) != 2:
         batch = array.size // inputs if inputs else math.prod(shape[:-1])
         x, rows = x.reshape(batch, inputs), y.reshape(batch, outputs)
     else:
         rows = y
-    matrix._multiply(x, rows, checked_bias, checked_scales, mode, threads)
+    matrix._multiply(x, X_DTYPES[dtype], rows, checked_bias, checked_scales, mode, threads)
     if target is not None:
         if not in_place:
             target[...] = _rounded(y, dtype)
@@ -234,18 +235,17 @@ def default_activations(
     return "bfloat16" if activations is None and x == weights == BFLOAT16 else activations
 
 
-def checked_activations(activations: str | None, dtype: np.dtype[Any]) -> _core.Activations:
-    """Find the kernels' word for `activations`, and check that weights of `dtype` go with it."""
+def checked_activations(activations: str | None, dtype: np.dtype[Any]) -> str:
+    """Return what x is rounded to, after checking that weights of `dtype` go with it."""
     name = "float32" if activations is None else activations
     if not isinstance(name, str) or name not in ACTIVATIONS:
         msg = f"activations must be {', '.join(ACTIVATIONS)} or None, got {activations!r}"
         raise ValueError(msg)
-    mode, weights = ACTIVATIONS[name]
-    if dtype not in weights:
+    if dtype not in ACTIVATIONS[name]:
         _check_dtype(dtype)
         msg = f"activations of {name} must go with weights of {name}, got weights of {dtype}"
         raise TypeError(msg)
-    return mode
+    return name
 
 
 def channel_vector(source: ArrayLike, outputs: int, argument: str) -> Array:

@@ -148,25 +148,29 @@ def _apply(
     if (
         target is not None
         and lies_as_kernels_need(target)
-        and not _overlaps_badly(target, weights.bits)
+        and not _overlaps_badly(target, weights.array)
     ):
         pruned = target
     else:
         pruned = np.empty(weights.shape, dtype=weights.info.numpy)
     _core.apply_mask(
-        weights.bits,
-        weights.info.kernel,
+        weights.array,
+        weights.info.name,
         weights.rows,
         weights.columns,
         mask,
-        pruned.view(weights.info.bits),
-        threads=threads,
+        pruned,
+        threads,
     )
     if target is not None and pruned is not target:
         target[...] = pruned
     return pruned
 
 
-def _overlaps_badly(target: Array, bits: Array) -> bool:
-    """Tell whether writing `target` would change weights not yet read: it is not `bits` itself."""
-    return np.may_share_memory(target, bits) and target.ctypes.data != bits.ctypes.data
+def _overlaps_badly(target: Array, array: Array) -> bool:
+    """Tell whether writing `target` would change weights not yet read: it is not `array` itself."""
+    return (
+        target is not array
+        and np.may_share_memory(target, array)
+        and target.ctypes.data != array.ctypes.data
+    )

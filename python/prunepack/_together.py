@@ -59,7 +59,7 @@ class Histogram:
         """
         shift = max(0, (high - low).bit_length() - BIN_BITS)
         counts = np.zeros(((high - low) >> shift) + 3, dtype=np.int64)
-        _core.key_histogram(bits, info.kernel, low, shift, counts, threads=threads)
+        _core.key_histogram(bits, info.name, low, shift, counts, threads)
         if high == largest_key(info):
             counts[-2] += counts[-1]
         bins = np.flatnonzero(counts[1:-1])
@@ -131,8 +131,8 @@ class RankedTensor:
         last = np.minimum(last, np.uint64(largest_key(self.info)))
         return Places(
             np.diff(np.clip(ends, self.least, self.most)),
-            _core.importances(self.info.kernel, known.first, self.norm),
-            _core.importances(self.info.kernel, last, self.norm),
+            _core.importances(self.info.name, known.first, self.norm),
+            _core.importances(self.info.name, last, self.norm),
         )
 
 
@@ -213,7 +213,7 @@ def _count(
 
     def look(name: str, weights: Weights, threads: int) -> Seen:
         norm = _norm(name, weights, threads) if norms else None
-        return Seen(Histogram.of(weights.bits, weights.info, *ranges[name], threads), norm)
+        return Seen(Histogram.of(weights.array, weights.info, *ranges[name], threads), norm)
 
     named = {t.name: t for t in tensors}
     bins = sum(t.histogram.bins.size for t in tensors if t.name not in ranges)
@@ -231,7 +231,7 @@ def _count(
 
 
 def _norm(name: str, weights: Weights, threads: int) -> float:
-    squares = _core.sum_of_squares(weights.bits, weights.info.kernel, threads=threads)
+    squares = _core.sum_of_squares(weights.array, weights.info.name, threads)
     if not math.isfinite(squares) or (squares == 0 and _has_nonzero(weights, threads)):
         msg = (
             f"tensor {name!r} must have an L2 norm to be normalized, but its squares add up to"
@@ -243,7 +243,7 @@ def _norm(name: str, weights: Weights, threads: int) -> float:
 
 def _has_nonzero(weights: Weights, threads: int) -> bool:
     counts = np.zeros(3, dtype=np.int64)
-    _core.key_histogram(weights.bits, weights.info.kernel, 1, 0, counts, threads=threads)
+    _core.key_histogram(weights.array, weights.info.name, 1, 0, counts, threads)
     return bool(counts[1:].any())
 
 

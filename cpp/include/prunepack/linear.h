@@ -56,12 +56,13 @@ Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::option
                  Activations activations, unsigned threads);
 
 struct LinearArguments {
-  const float* x;  // (batch, columns)
+  const void* x;  // (batch, columns)
   std::size_t batch;
   Activations activations;
   const float* scales;  // (rows), or nullptr: what each row of the matrix is multiplied with
   const float* bias;    // (rows), or nullptr
   float* y;             // (batch, rows)
+  Dtype x_dtype = Dtype::float32;  // or float16, or bfloat16
 };
 
 // y = x times the transposed matrix, scaled, plus the bias. The result does not depend on

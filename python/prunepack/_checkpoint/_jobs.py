@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from .._file_bytes import Buffers
 from .._masks import Mask, prune_mask
-from .._packed import PackedTensor, pack
+from .._packed import PackedTensor, pack_into
 from .._patterns import Block
 from .._prune import prune
 from .._sparse_24 import first_broken_group
@@ -81,6 +82,7 @@ class Prune:
     decisions: Mapping[str, Decision]
     storage: Storage
     even_if_larger: bool
+    buffers: Buffers = field(default_factory=Buffers)
 
     def plan(self, name: str, info: TensorInfo) -> Step | None:
         """Prune what is to be pruned; store it packed if that is wanted and surely smaller."""
@@ -118,7 +120,7 @@ class Prune:
         weights = as_dense(tensor, threads)
         if step.info.packed:
             mask = prune_mask(weights, step.pattern, num_threads=threads)
-            return pack(weights, mask, num_threads=threads)
+            return packed_in(self.buffers, weights, mask, threads)
         return prune(weights, step.pattern, num_threads=threads)
 
 
@@ -129,6 +131,7 @@ class Pack:
     selection: Selection
     storage: Storage
     even_if_larger: bool
+    buffers: Buffers = field(default_factory=Buffers)
 
     def plan(self, name: str, info: TensorInfo) -> Step | None:
         """Leave alone what is not selected; of the rest, only the weights can tell."""
@@ -153,7 +156,7 @@ class Pack:
         """Pack, or leave as it is."""
         if step.action == "unchanged":
             return stored_as(step.info, tensor, threads)
-        return pack(as_dense(tensor, threads), num_threads=threads)
+        return packed_in(self.buffers, as_dense(tensor, threads), None, threads)
 
 
 @dataclass(frozen=True)
@@ -232,6 +235,11 @@ def as_dense(tensor: Tensor, threads: int) -> Array:
         return tensor.to_dense(num_threads=threads)
     assert isinstance(tensor, np.ndarray)  # the selection leaves unknown dtypes out
     return tensor
+
+
+def packed_in(buffers: Buffers, weights: Array, mask: Mask | None, threads: int) -> PackedTensor:
+    """Pack weights, with their values in memory that is used again when they are written."""
+    return pack_into(buffers.take(weights.nbytes), weights, mask, num_threads=threads)
 
 
 def stored_as(info: TensorInfo, tensor: Tensor, threads: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from pathlib import Path
 from time import perf_counter
@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .._arrays import Weights
 from .._dtypes import is_prunable
+from .._file_bytes import Buffers
 from .._formats import format_of
 from .._mask_file import MaskFile, MaskInfo, create_masks, is_mask_file
 from .._masks import Mask, mask_bits
-from .._packed import PackedTensor, pack
+from .._packed import PackedTensor
 from .._prune import apply_mask
 from .._source import open_checkpoint
 from .._storage import Dialect, FormatName, Storage
 from ._decide import decide
-from ._jobs import STAYS_DENSE, Step, as_dense, dense, fits, stored_as
+from ._jobs import STAYS_DENSE, Step, as_dense, dense, fits, packed_in, stored_as
 from ._model_scope import with_counts
 from ._paths import Output
 from ._rewrite import rewrite
@@ -362,6 +363,7 @@ class ApplyMasks:
     masks: Masks
     storage: Storage
     even_if_larger: bool
+    buffers: Buffers = field(default_factory=Buffers)
 
     def plan(self, name: str, info: TensorInfo) -> Step:
         """Count what the mask keeps; store the tensor packed if that is smaller."""
@@ -390,5 +392,6 @@ class ApplyMasks:
         if not isinstance(step, _MaskedStep):
             return stored_as(step.info, tensor, threads)
         weights, mask = as_dense(tensor, threads), self.masks.read(step.mask)
-        made = pack if step.info.packed else apply_mask
-        return made(weights, mask, num_threads=threads)
+        if step.info.packed:
+            return packed_in(self.buffers, weights, mask, threads)
+        return apply_mask(weights, mask, num_threads=threads)

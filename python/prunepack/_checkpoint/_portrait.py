@@ -199,7 +199,7 @@ def _portrait(
     if info.numpy is not None and is_prunable(info.numpy):
         weights = Weights.of(as_dense(tensor, threads), name)
         mask = nonzero(as_dense(tensor, threads), threads)
-        zeros = weights.bits.size - mask.kept
+        zeros = weights.array.size - mask.kept
         pattern = find_structure(mask.bits, info.shape, threads).pattern
         magnitudes = _magnitudes(name, weights, zeros, original, threads)
     return TensorPortrait(
@@ -231,8 +231,8 @@ def _magnitudes(
 def _counted(weights: Weights, rank: int, threads: int) -> tuple[Counts, float | None]:
     """Count the magnitudes that are not zero, and find that of the given rank among all."""
     info = weights.info
-    known = Histogram.of(weights.bits, info, 0, largest_key(info), threads)
-    values = _core.importances(info.kernel, known.first, 1.0)
+    known = Histogram.of(weights.array, info, 0, largest_key(info), threads)
+    values = _core.importances(info.name, known.first, 1.0)
     numbers = (known.first > 0) & (values < np.uint64(0x7FF << 52))
     bins = (values[numbers] >> _BIN_SHIFT).astype(np.int64)
     counts = np.zeros(_BINS, dtype=np.int64)

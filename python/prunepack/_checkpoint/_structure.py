@@ -127,7 +127,7 @@ def _count(mask: Bytes, shape: tuple[int, ...], threads: int) -> _Counts:
     columns = np.zeros((depth, -(-width // 8)), dtype=np.uint8)
     here = np.empty_like(columns)
     for chunk in _row_chunks(mask, height, width, depth):
-        some = _core.mask_structure(chunk, width, here, threads=threads)
+        some = _core.mask_structure(chunk, width, here, threads)
         kept += some[0]
         most_kept = np.maximum(most_kept, some[1])
         live += some[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__
 from .._bench import DEFAULT_BATCHES, DEFAULT_PATTERNS, DTYPES
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from _typeshed import SupportsWrite
 
-    Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+    Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"
 
 DESCRIPTION = """\
 Prune the weights of a model on the CPU, and store what is left as a bit mask plus
@@ -63,6 +63,17 @@ class Parser(argparse.ArgumentParser):
             (file or sys.stdout).write(message)
 
 
+class CommandParser(Parser):
+    """The parser of one command, which complains itself of what it does not know."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse all of `args`: nobody else knows the rest."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line.
 
@@ -81,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"prunepack {__version__}")
     commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", parser_class=Parser, title="commands"
+        dest="command", metavar="COMMAND", parser_class=CommandParser, title="commands"
     )
     _add_prune(commands)
     _add_pack(commands)

@@ -10,6 +10,7 @@ import torch
 from .._masks import prune_mask
 from .._packed import PackedTensor, pack
 from .._prepared import (
+    X_DTYPES,
     channel_vector,
     check_matrix,
     checked_activations,
@@ -147,7 +148,7 @@ class PackedLinear(torch.nn.Module):
         Parameters
         ----------
         x : Tensor, shape (..., in_features)
-            float32, float16 or bfloat16, on the CPU; the last two are converted to float32.
+            float32, float16 or bfloat16, on the CPU.
 
         Returns
         -------
@@ -162,15 +163,15 @@ class PackedLinear(torch.nn.Module):
         if torch.compiler.is_compiling():
             return packed_linear(x, self._number, self.out_features)
         self._check_input(x)
-        packed = self.packed
-        activations = default_activations(self.activations, NUMPY_DTYPES[x.dtype], packed.dtype)
+        packed, dtype = self.packed, NUMPY_DTYPES[x.dtype]
+        activations = default_activations(self.activations, dtype, packed.dtype)
         threads = torch.get_num_threads()
         matrix = packed.prepare(activations=activations, num_threads=threads)
         batch = x.shape[:-1].numel()
-        rows = _float32(x)
-        y = rows.new_empty((*x.shape[:-1], self.out_features))
+        y = torch.empty((*x.shape[:-1], self.out_features), dtype=torch.float32)
         matrix._multiply(
-            rows.numpy().reshape(batch, self.in_features),
+            to_array(_contiguous(x)).reshape(batch, self.in_features),
+            X_DTYPES[dtype],
             y.numpy().reshape(batch, self.out_features),
             _vector_array(self._buffers["bias"]),
             _vector_array(self._buffers["weight_scale"]),
@@ -328,12 +329,14 @@ def _packed_of(parts: dict[str, Any]) -> PackedTensor:
     return packed
 
 
-def _float32(tensor: torch.Tensor) -> torch.Tensor:
-    """Return `tensor` itself if the kernels can read it, else a copy; this takes no microsecond."""
-    if tensor.dtype is not torch.float32:
-        tensor = tensor.to(torch.float32)
-    return tensor.detach() if tensor.is_contiguous() else tensor.detach().contiguous()
+def _contiguous(tensor: torch.Tensor) -> torch.Tensor:
+    """Return `tensor` itself if the kernels can read it, else a copy; to ask takes no microsecond."""
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
 def _vector_array(vector: torch.Tensor | None) -> Any:
-    return None if vector is None else _float32(vector).numpy()
+    if vector is None:
+        return None
+    if vector.dtype is not torch.float32:
+        vector = vector.to(torch.float32)
+    return to_array(_contiguous(vector))
