@@ -432,7 +432,7 @@ std::size_t bits_set(const std::uint8_t* mask, std::size_t count) {
 }
 
 // With room for what is kept only, and with more.
-void compress(Bench& bench) {
+void compress_by(Bench& bench, const PerDtype<Compress>* Kernels::* family) {
   for_masks(bench, [&](Dtype dtype, const Input& kind, const Input& elements, std::size_t count,
                        const std::uint8_t* mask) {
     const std::size_t bytes = width(dtype), kept = bits_set(mask, count);
@@ -444,14 +444,17 @@ void compress(Bench& bench) {
           {dtype, kind.name, {{{"count", count}, {"kept", kept}, {"more room", more}}}},
           [&] {
             (*bench.scalar.compress)[dtype](weights, mask, count, kept, out.expected());
-            (*bench.tested.compress)[dtype](weights, mask, count, kept + more, out.actual());
+            (*(bench.tested.*family))[dtype](weights, mask, count, kept + more, out.actual());
           },
           [&] { return out.agree(kept * bytes); });
     }
   });
 }
 
-// With the values that are taken, and with more after them.
+void compress(Bench& bench) { compress_by(bench, &Kernels::compress); }
+void compress_stream(Bench& bench) { compress_by(bench, &Kernels::compress_stream); }
+
+// With the values that are taken, with more after them, and with fewer.
 void expand_by(Bench& bench, const PerDtype<Expand>* Kernels::* family, bool aligned) {
   for_masks(bench, [&](Dtype dtype, const Input& kind, const Input& elements, std::size_t count,
                        const std::uint8_t* mask) {
@@ -468,6 +471,10 @@ void expand_by(Bench& bench, const PerDtype<Expand>* Kernels::* family, bool ali
           },
           [&] { return out.agree(); });
     }
+    // With fewer values than the mask asks for, those after them, which are not there, are not
+    // read.
+    const std::uint8_t* values = elements.at(kept / 2 * bytes, shift_of(count, bytes));
+    (*(bench.tested.*family))[dtype](mask, values, kept / 2, count, out.actual());
   });
 }
 
@@ -525,6 +532,7 @@ constexpr struct {
     {"column_norms", column_norms},
     {"rough_norms", rough_norms},
     {"compress", compress},
+    {"compress_stream", compress_stream},
     {"expand", expand},
     {"expand_stream", expand_stream},
     {"apply_mask", apply_mask},

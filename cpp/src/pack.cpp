@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "chunks.h"
-#include "fetch_ahead.h"
 #include "flat_mask.h"
 
 namespace prunepack {
@@ -16,10 +15,6 @@ namespace {
 // A result that no cache holds when it is done is written past the caches, where its address lets
 // whole lines be written.
 constexpr std::size_t kStreamBytes = 16 * 1024 * 1024;
-
-// The dense bytes that one thread unpacks at once: many, because it waits for them to be written,
-// but so few that the mask of the next ones can be fetched meanwhile.
-constexpr std::size_t kUnpackedBlock = 128 * 1024;
 
 // Chunks whose kept weights are counted in any order and then moved, by any thread, as soon as
 // those before them are counted too: nobody waits.
@@ -71,6 +66,7 @@ class Packer {
   Packer(const Kernels& kernels, Dtype dtype)
       : above_mask_((*kernels.above_mask)[dtype]),
         compress_((*kernels.compress)[dtype]),
+        compress_stream_((*kernels.compress_stream)[dtype]),
         count_bits_(kernels.count_bits),
         bytes_(width(dtype)) {}
 
@@ -85,8 +81,8 @@ class Packer {
 
   // `room` is how many elements of `values` may be written; faster if more than are kept.
   void compress(const std::uint8_t* weights, const std::uint8_t* mask, std::size_t count,
-                std::size_t room, std::uint8_t* values) const {
-    compress_(weights, mask, count, room, values);
+                std::size_t room, std::uint8_t* values, bool streams = false) const {
+    (streams ? compress_stream_ : compress_)(weights, mask, count, room, values);
   }
 
   // Both, in blocks so small that the memory is kept busy: while one pass over a block computes,
@@ -112,6 +108,7 @@ class Packer {
 
   AboveMask above_mask_;
   Compress compress_;
+  CompressStream compress_stream_;
   CountBits count_bits_;
   std::size_t bytes_;
 };
@@ -136,6 +133,7 @@ std::size_t pack(const Kernels& kernels, const Weights& weights, const std::uint
     kept = packer.pack(data, given_from(0), weights.count(), bits, out);
   } else {
     const std::size_t chunk = chunk_elements(bytes, 64);
+    const bool streams = weights.count() * bytes >= 2 * kStreamBytes;
     Places places((weights.count() + chunk - 1) / chunk);
     for_chunks(weights.count(), bytes, 64, threads, [&](std::size_t first, std::size_t count) {
       const std::size_t here =
@@ -143,8 +141,8 @@ std::size_t pack(const Kernels& kernels, const Weights& weights, const std::uint
       places.counted(first / chunk, here, [&](const Places::Chunk& one) {
         const std::size_t begin = one.index * chunk;
         packer.compress(data + begin * bytes, bits + begin / 8,
-                        std::min(chunk, weights.count() - begin), one.kept,
-                        out + one.place * bytes);
+                        std::min(chunk, weights.count() - begin), one.kept, out + one.place * bytes,
+                        streams);
       });
     });
     kept = places.kept();
@@ -163,31 +161,17 @@ void unpack(const Kernels& kernels, const std::uint8_t* mask, const void* values
                        reinterpret_cast<std::uintptr_t>(weights) % kStreamAlignment == 0;
   const Expand expand = streams ? (*kernels.expand_stream)[dtype] : (*kernels.expand)[dtype];
 
-  const auto set_in = [&](std::size_t first, std::size_t here) {
-    return kernels.count_bits(flat.bits() + first / 8, row_bytes(here));
-  };
-  const auto expand_part = [&](std::size_t first, std::size_t here, std::size_t place,
-                               std::size_t set) {
-    if (place + set > kept) return;  // a mask that changed since it was checked
-    expand(flat.bits() + first / 8, in + place * bytes, kept - place, here, out + first * bytes);
-  };
-
   if (threads_worth(count * bytes, threads) == 1) {
-    const std::size_t block = kUnpackedBlock / bytes;
-    std::size_t place = 0;
-    for (std::size_t first = 0; first < count; first += block) {
-      const std::size_t here = std::min(block, count - first), set = set_in(first, here);
-      fetch<Cache::l2>(flat.bits() + (first + here) / 8, std::min(block, count - first - here) / 8);
-      expand_part(first, here, place, set);
-      place += set;
-    }
-    return;
+    return expand(flat.bits(), in, kept, count, out);
   }
   Places places((count + chunk - 1) / chunk);
   for_chunks(count, bytes, 64, threads, [&](std::size_t first, std::size_t here) {
-    places.counted(first / chunk, set_in(first, here), [&](const Places::Chunk& one) {
+    const std::size_t set = kernels.count_bits(flat.bits() + first / 8, row_bytes(here));
+    places.counted(first / chunk, set, [&](const Places::Chunk& one) {
+      if (one.place > kept) return;  // a mask that changed since it was checked
       const std::size_t begin = one.index * chunk;
-      expand_part(begin, std::min(chunk, count - begin), one.place, one.kept);
+      expand(flat.bits() + begin / 8, in + one.place * bytes, kept - one.place,
+             std::min(chunk, count - begin), out + begin * bytes);
     });
   });
 }

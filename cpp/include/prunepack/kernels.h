@@ -105,8 +105,12 @@ using RoughNorms = void (*)(const void* weights, std::size_t stride, std::size_t
 using Compress = void (*)(const void* weights, const std::uint8_t* mask, std::size_t count,
                           std::size_t room, void* values) noexcept;
 
-// The inverse: `count` elements, the next of the values where the bit is 1, else all bits 0. There
-// are `kept` values, no fewer than that takes.
+// The same, written past the caches.
+using CompressStream = Compress;
+
+// The inverse: `count` elements, the next of the values where the bit is 1, else all bits 0. No
+// more than `kept` values are read; if the mask has more bits, what is written for those is
+// anything.
 using Expand = void (*)(const std::uint8_t* mask, const void* values, std::size_t kept,
                         std::size_t count, void* weights) noexcept;
 
@@ -136,6 +140,7 @@ struct Kernels {
   const PerDtype<ColumnNorms>* column_norms;
   const PerDtype<RoughNorms>* rough_norms;
   const PerDtype<Compress>* compress;
+  const PerDtype<CompressStream>* compress_stream;
   const PerDtype<Expand>* expand;
   const PerDtype<ExpandStream>* expand_stream;
   const PerDtype<ApplyMask>* apply_mask;

@@ -2,13 +2,14 @@
 // eight elements. (Tables and not pext, which is microcode on Zen 1 and 2.)
 #include "avx2.h"
 #include "fetch_ahead.h"
+#include "line_writer.h"
 #include "tables.h"
 
 namespace prunepack::avx2 {
 namespace {
 
 // Elements a step moves, with one check of what is left of the values.
-constexpr std::size_t kRun = 32;
+constexpr std::size_t kRun = 64;
 
 // Where the elements go, one entry for each mask of 8 (for 64-bit elements, 4): the bytes that a
 // shuffle of bytes, or once widened a shuffle of words, takes its indices from. kNone has its top
@@ -17,24 +18,26 @@ constexpr std::uint8_t kNone = 0x80;
 
 struct Shuffles {
   alignas(64) std::uint8_t of_8bit[256][8];
+  alignas(64) std::uint8_t of_8bit_high[256][8];  // the same in the second half of 16 bytes
   alignas(64) std::uint8_t of_16bit[256][16];
   alignas(64) std::uint8_t of_64bit[16][8];  // in pairs of words
 };
 
-// `unit` parts of an element, each with an index of its own.
-constexpr void set_entry(std::uint8_t* entry, std::size_t to, std::size_t from, std::size_t unit) {
+// `unit` parts of an element, each with an index of its own, counted from part `base` on.
+constexpr void set_entry(std::uint8_t* entry, std::size_t to, std::size_t from, std::size_t unit,
+                         std::size_t base) {
   for (std::size_t part = 0; part < unit; ++part) {
-    entry[to * unit + part] = static_cast<std::uint8_t>(from * unit + part);
+    entry[to * unit + part] = static_cast<std::uint8_t>(base + from * unit + part);
   }
 }
 
 constexpr void fill_entry(std::uint8_t* entry, std::size_t bits, std::size_t count,
-                          std::size_t unit, bool compressing) {
+                          std::size_t unit, bool compressing, std::size_t base = 0) {
   for (std::size_t i = 0; i < count * unit; ++i) entry[i] = kNone;
   std::size_t kept = 0;
   for (std::size_t i = 0; i < count; ++i) {
     if ((bits >> i & 1) == 0) continue;
-    compressing ? set_entry(entry, kept, i, unit) : set_entry(entry, i, kept, unit);
+    compressing ? set_entry(entry, kept, i, unit, base) : set_entry(entry, i, kept, unit, base);
     ++kept;
   }
 }
@@ -43,6 +46,7 @@ constexpr Shuffles make_shuffles(bool compressing) {
   Shuffles shuffles{};
   for (std::size_t bits = 0; bits < 256; ++bits) {
     fill_entry(shuffles.of_8bit[bits], bits, 8, 1, compressing);
+    fill_entry(shuffles.of_8bit_high[bits], bits, 8, 1, compressing, 8);
     fill_entry(shuffles.of_16bit[bits], bits, 8, 2, compressing);
   }
   for (std::size_t bits = 0; bits < 16; ++bits) {
@@ -66,11 +70,22 @@ void store_16_bytes(void* to, __m128i bytes) noexcept {
   _mm_storeu_si128(static_cast<__m128i*>(to), bytes);
 }
 
-// Compresses 8 elements; what is written after those kept is overwritten by the next ones.
-void compress_8(const std::uint8_t* in, unsigned bits, std::uint8_t* out) noexcept {
-  store_8_bytes(out, _mm_shuffle_epi8(load_8_bytes(in), load_16_bytes(kCompress.of_8bit[bits])));
+void store_high_8_bytes(void* to, __m128i bytes) noexcept {
+  _mm_storeh_pd(static_cast<double*>(to), _mm_castsi128_pd(bytes));
 }
 
+// Two times 8 bytes.
+__m128i load_halves(const void* low, const void* high) noexcept {
+  return _mm_castpd_si128(
+      _mm_loadh_pd(_mm_castsi128_pd(load_8_bytes(low)), static_cast<const double*>(high)));
+}
+
+// The shuffle of 16 bytes by two bytes of mask.
+__m128i shuffle_of_16(const Shuffles& shuffles, unsigned low, unsigned high) noexcept {
+  return load_halves(shuffles.of_8bit[low], shuffles.of_8bit_high[high]);
+}
+
+// Compresses 8 elements; what is written after those kept is overwritten by the next ones.
 void compress_8(const std::uint16_t* in, unsigned bits, std::uint16_t* out) noexcept {
   store_16_bytes(out, _mm_shuffle_epi8(load_16_bytes(in), load_16_bytes(kCompress.of_16bit[bits])));
 }
@@ -87,30 +102,31 @@ void compress_8(const std::uint64_t* in, unsigned bits, std::uint64_t* out) noex
   store(out + popcount(bits % 16), _mm256_permutevar8x32_epi32(load(in + 4), high));
 }
 
-// Where expanded elements go: to the caches, or past them to whole lines.
-template <bool streams>
-void put_32_bytes(void* to, __m256i bytes) noexcept {
-  if constexpr (streams) {
-    _mm256_stream_si256(static_cast<__m256i*>(to), bytes);
-  } else {
-    store(to, bytes);
-  }
+// Compresses 16 elements by two bytes of mask; returns where those kept end.
+template <class Bits>
+PRUNEPACK_INLINE Bits* compress_16(const Bits* in, unsigned low, unsigned high,
+                                   Bits* out) noexcept {
+  compress_8(in, low, out);
+  out += popcount(low);
+  compress_8(in + 8, high, out);
+  return out + popcount(high);
 }
 
-template <bool streams>
-void put_16_bytes(void* to, __m128i bytes) noexcept {
-  if constexpr (streams) {
-    _mm_stream_si128(static_cast<__m128i*>(to), bytes);
-  } else {
-    store_16_bytes(to, bytes);
-  }
+PRUNEPACK_INLINE std::uint8_t* compress_16(const std::uint8_t* in, unsigned low, unsigned high,
+                                           std::uint8_t* out) noexcept {
+  const __m128i halves = _mm_shuffle_epi8(load_16_bytes(in), shuffle_of_16(kCompress, low, high));
+  store_8_bytes(out, halves);
+  out += popcount(low);
+  store_high_8_bytes(out, halves);
+  return out + popcount(high);
 }
 
-// Two times 8 bytes.
-__m128i load_halves(const void* low, const void* high) noexcept {
-  return _mm_castpd_si128(
-      _mm_loadh_pd(_mm_castsi128_pd(load_8_bytes(low)), static_cast<const double*>(high)));
-}
+// A register of expanded elements, and how many values they took. As many as there are lanes
+// must be in `in`, used or not.
+struct Expanded {
+  __m256i lanes;
+  std::size_t used;
+};
 
 // A shuffle of words knows no kNone; widened with its sign, it tells the blend.
 __m256i expand_words(const void* in, const std::uint8_t* shuffle) noexcept {
@@ -120,50 +136,38 @@ __m256i expand_words(const void* in, const std::uint8_t* shuffle) noexcept {
                                               _mm256_castsi256_ps(index)));
 }
 
-// Expands to 16 elements, of which there must be as many in `in`, used or not. Returns how many of
-// them are used.
-template <bool streams>
-PRUNEPACK_INLINE std::size_t expand_16(const std::uint8_t* in, const std::uint8_t* mask,
-                                       std::uint8_t* out) noexcept {
-  const std::size_t first = popcount(mask[0]);
-  // The second half of the shuffle counts from the second half of what was loaded.
-  const __m128i shuffle =
-      _mm_or_si128(load_halves(kExpand.of_8bit[mask[0]], kExpand.of_8bit[mask[1]]),
-                   _mm_set_epi64x(0x0808080808080808, 0));
-  put_16_bytes<streams>(out, _mm_shuffle_epi8(load_halves(in, in + first), shuffle));
-  return first + popcount(mask[1]);
+// Register `r` of a run whose mask begins at `mask`; `in` is where its values are.
+PRUNEPACK_INLINE Expanded expand_register(const std::uint8_t* in, const std::uint8_t* mask,
+                                          std::size_t r) noexcept {
+  const std::uint8_t* bits = mask + 4 * r;
+  const std::size_t first = popcount(bits[0]), second = first + popcount(bits[1]),
+                    third = second + popcount(bits[2]);
+  const __m128i low =
+      _mm_shuffle_epi8(load_halves(in, in + first), shuffle_of_16(kExpand, bits[0], bits[1]));
+  const __m128i high = _mm_shuffle_epi8(load_halves(in + second, in + third),
+                                        shuffle_of_16(kExpand, bits[2], bits[3]));
+  return {_mm256_set_m128i(high, low), third + popcount(bits[3])};
 }
 
-template <bool streams>
-PRUNEPACK_INLINE std::size_t expand_16(const std::uint16_t* in, const std::uint8_t* mask,
-                                       std::uint16_t* out) noexcept {
-  const std::size_t first = popcount(mask[0]);
-  const __m128i low = load_16_bytes(kExpand.of_16bit[mask[0]]);
-  const __m128i high = load_16_bytes(kExpand.of_16bit[mask[1]]);
-  put_16_bytes<streams>(out, _mm_shuffle_epi8(load_16_bytes(in), low));
-  put_16_bytes<streams>(out + 8, _mm_shuffle_epi8(load_16_bytes(in + first), high));
-  return first + popcount(mask[1]);
+PRUNEPACK_INLINE Expanded expand_register(const std::uint16_t* in, const std::uint8_t* mask,
+                                          std::size_t r) noexcept {
+  const std::uint8_t low = mask[2 * r], high = mask[2 * r + 1];
+  const std::size_t first = popcount(low);
+  const __m256i values = _mm256_set_m128i(load_16_bytes(in + first), load_16_bytes(in));
+  const __m256i shuffle =
+      _mm256_set_m128i(load_16_bytes(kExpand.of_16bit[high]), load_16_bytes(kExpand.of_16bit[low]));
+  return {_mm256_shuffle_epi8(values, shuffle), first + popcount(high)};
 }
 
-template <bool streams>
-PRUNEPACK_INLINE std::size_t expand_16(const std::uint32_t* in, const std::uint8_t* mask,
-                                       std::uint32_t* out) noexcept {
-  const std::size_t first = popcount(mask[0]);
-  put_32_bytes<streams>(out, expand_words(in, kExpand.of_8bit[mask[0]]));
-  put_32_bytes<streams>(out + 8, expand_words(in + first, kExpand.of_8bit[mask[1]]));
-  return first + popcount(mask[1]);
+PRUNEPACK_INLINE Expanded expand_register(const std::uint32_t* in, const std::uint8_t* mask,
+                                          std::size_t r) noexcept {
+  return {expand_words(in, kExpand.of_8bit[mask[r]]), popcount(mask[r])};
 }
 
-template <bool streams>
-PRUNEPACK_INLINE std::size_t expand_16(const std::uint64_t* in, const std::uint8_t* mask,
-                                       std::uint64_t* out) noexcept {
-  std::size_t used = 0;
-  for (std::size_t quarter = 0; quarter < 4; ++quarter) {
-    const unsigned bits = mask[quarter / 2] >> quarter % 2 * 4 & 15u;
-    put_32_bytes<streams>(out + 4 * quarter, expand_words(in + used, kExpand.of_64bit[bits]));
-    used += popcount(bits);
-  }
-  return used;
+PRUNEPACK_INLINE Expanded expand_register(const std::uint64_t* in, const std::uint8_t* mask,
+                                          std::size_t r) noexcept {
+  const unsigned bits = mask[r / 2] >> r % 2 * 4 & 15u;
+  return {expand_words(in, kExpand.of_64bit[bits]), popcount(bits)};
 }
 
 // The 64 bits of a mask that begin at element i, or as many as there are.
@@ -177,19 +181,17 @@ std::uint64_t word_at(const std::uint8_t* mask, std::size_t i, std::size_t count
   return word & ((std::uint64_t{1} << (count - i)) - 1);
 }
 
+// Returns where those kept end.
 template <class Bits>
-void compress_of(const void* weights, const std::uint8_t* mask, std::size_t count, std::size_t kept,
-                 void* values) noexcept {
-  const auto* in = static_cast<const Bits*>(weights);
-  auto* out = static_cast<Bits*>(values);
-  const Bits* end = out + kept;
+Bits* compress_to(Bits* out, std::size_t room, const Bits* in, const std::uint8_t* mask,
+                  std::size_t count) noexcept {
+  const Bits* end = out + room;
   std::size_t i = 0;
   for (; i + kRun <= count && static_cast<std::size_t>(end - out) >= kRun; i += kRun) {
     const std::uint8_t* bytes = mask + i / 8;
-    for (std::size_t run = 0; run < kRun; run += 8) {
-      const unsigned bits = bytes[run / 8];
-      compress_8(in + i + run, bits, out);
-      out += popcount(bits);
+#pragma GCC unroll 4
+    for (std::size_t run = 0; run < kRun; run += 16) {
+      out = compress_16(in + i + run, bytes[run / 8], bytes[run / 8 + 1], out);
     }
   }
   // Near the end of the values, one by one.
@@ -198,24 +200,56 @@ void compress_of(const void* weights, const std::uint8_t* mask, std::size_t coun
       *out++ = in[i + static_cast<std::size_t>(_tzcnt_u64(word))];
     }
   }
+  return out;
+}
+
+template <class Bits>
+void compress_of(const void* weights, const std::uint8_t* mask, std::size_t count, std::size_t room,
+                 void* values) noexcept {
+  compress_to(static_cast<Bits*>(values), room, static_cast<const Bits*>(weights), mask, count);
+}
+
+constexpr auto stream_line = [](const std::uint8_t* from, std::uint8_t* to) noexcept {
+  auto* const halves = reinterpret_cast<__m256i*>(to);
+  _mm256_stream_si256(halves, load(from));
+  _mm256_stream_si256(halves + 1, load(from + 32));
+};
+
+template <class Bits>
+void compress_stream_of(const void* weights, const std::uint8_t* mask, std::size_t count,
+                        std::size_t, void* values) noexcept {
+  compress_by_lines<kRun>(static_cast<const Bits*>(weights), mask, count, values, compress_to<Bits>,
+                          stream_line);
+  _mm_sfence();  // streamed stores are not ordered with what tells others that they are done
 }
 
 template <class Bits, bool streams>
 void expand_by(const std::uint8_t* mask, const void* values, std::size_t kept, std::size_t count,
                void* weights) noexcept {
+  constexpr std::size_t kLanes = 32 / sizeof(Bits);
   const auto* in = static_cast<const Bits*>(values);
   auto* out = static_cast<Bits*>(weights);
   const Bits* end = in + kept;
   std::size_t i = 0;
   for (; i + kRun <= count && static_cast<std::size_t>(end - in) >= kRun; i += kRun) {
     fetch_ahead<kRun * sizeof(Bits) / 2>(in);
-    in += expand_16<streams>(in, mask + i / 8, out + i);
-    in += expand_16<streams>(in, mask + i / 8 + 2, out + i + 16);
+#pragma GCC unroll 16
+    for (std::size_t r = 0; r < kRun / kLanes; ++r) {
+      const Expanded expanded = expand_register(in, mask + i / 8, r);
+      Bits* const to = out + i + r * kLanes;
+      if constexpr (streams) {
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(to), expanded.lanes);
+      } else {
+        store(to, expanded.lanes);
+      }
+      in += expanded.used;
+    }
   }
   // Near the end of the values, one by one.
   if (i < count) std::memset(out + i, 0, (count - i) * sizeof(Bits));
   for (; i < count && in < end; i += 64) {
-    for (std::uint64_t word = word_at(mask, i, count); word != 0; word = _blsr_u64(word)) {
+    for (std::uint64_t word = word_at(mask, i, count); word != 0 && in < end;
+         word = _blsr_u64(word)) {
       out[i + static_cast<std::size_t>(_tzcnt_u64(word))] = *in++;
     }
   }
@@ -279,6 +313,7 @@ void apply_mask_of(const void* weights, const std::uint8_t* mask, std::size_t co
 }  // namespace
 
 const PerDtype<Compress> compress = PRUNEPACK_PER_WIDTH(compress_of);
+const PerDtype<CompressStream> compress_stream = PRUNEPACK_PER_WIDTH(compress_stream_of);
 const PerDtype<Expand> expand = PRUNEPACK_PER_WIDTH(expand_of);
 const PerDtype<ExpandStream> expand_stream = PRUNEPACK_PER_WIDTH(expand_stream_of);
 const PerDtype<ApplyMask> apply_mask = PRUNEPACK_PER_WIDTH(apply_mask_of);

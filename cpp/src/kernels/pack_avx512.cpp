@@ -1,5 +1,7 @@
 // compress, expand, apply_mask and count_bits, AVX-512: a word of the mask a step.
 #include "avx512.h"
+#include "fetch_ahead.h"
+#include "line_writer.h"
 #include "tables.h"
 
 namespace prunepack::avx512 {
@@ -46,12 +48,11 @@ void compress_last(const Run64<Bits>& run, std::uint64_t word, Bits* out) noexce
   }
 }
 
+// Returns where those kept end.
 template <class Bits>
-void compress_of(const void* weights, const std::uint8_t* mask, std::size_t count, std::size_t kept,
-                 void* values) noexcept {
-  const auto* in = static_cast<const Bits*>(weights);
-  auto* out = static_cast<Bits*>(values);
-  const Bits* const last_full = kept >= 64 ? out + kept - 64 : nullptr;
+Bits* compress_to(Bits* out, std::size_t room, const Bits* in, const std::uint8_t* mask,
+                  std::size_t count) noexcept {
+  const Bits* const last_full = room >= 64 ? out + room - 64 : nullptr;
 
   std::size_t i = 0;
   for (; i + 64 <= count && last_full != nullptr && out <= last_full; i += 64) {
@@ -65,18 +66,43 @@ void compress_of(const void* weights, const std::uint8_t* mask, std::size_t coun
     out += popcount(word);
   }
   if (const std::size_t rest = count - i; rest > 0) {
-    compress_last(Run64<Bits>::load(in + i, rest), load_word(mask + i / 8, rest), out);
+    const std::uint64_t word = load_word(mask + i / 8, rest);
+    compress_last(Run64<Bits>::load(in + i, rest), word, out);
+    out += popcount(word);
   }
+  return out;
+}
+
+template <class Bits>
+void compress_of(const void* weights, const std::uint8_t* mask, std::size_t count, std::size_t room,
+                 void* values) noexcept {
+  compress_to(static_cast<Bits*>(values), room, static_cast<const Bits*>(weights), mask, count);
+}
+
+constexpr auto stream_line = [](const std::uint8_t* from, std::uint8_t* to) noexcept {
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), _mm512_load_si512(from));
+};
+
+template <class Bits>
+void compress_stream_of(const void* weights, const std::uint8_t* mask, std::size_t count,
+                        std::size_t, void* values) noexcept {
+  compress_by_lines<64>(static_cast<const Bits*>(weights), mask, count, values, compress_to<Bits>,
+                        stream_line);
+  _mm_sfence();  // streamed stores are not ordered with what tells others that they are done
 }
 
 template <class Bits, bool streams>
-void expand_by(const std::uint8_t* mask, const void* values, std::size_t, std::size_t count,
+void expand_by(const std::uint8_t* mask, const void* values, std::size_t kept, std::size_t count,
                void* weights) noexcept {
   const auto* in = static_cast<const Bits*>(values);
+  const Bits* const end = in + kept;
   auto* out = static_cast<Bits*>(weights);
   std::size_t i = 0;
   for (; i + 64 <= count; i += 64) {
     const std::uint64_t word = load_word(mask + i / 8);
+    if (popcount(word) > static_cast<std::size_t>(end - in)) return;
+    fetch_ahead<sizeof word, 512>(mask + i / 8);
+    fetch_ahead<64 * sizeof(Bits) / 2, 1024>(in);
     for (std::size_t r = 0; r < Run64<Bits>::kRegisters; ++r) {
       const auto lanes = stored_lanes<Bits>(mask + i / 8, r);
       const __m512i elements = LanesOf<Bits>::expand(lanes, in + kept_before<Bits>(word, r));
@@ -92,6 +118,7 @@ void expand_by(const std::uint8_t* mask, const void* values, std::size_t, std::s
   for (std::size_t r = 0; i < count; i += kLanes<Bits>, ++r) {
     const std::size_t rest = count - i < kLanes<Bits> ? count - i : kLanes<Bits>;
     const std::uint64_t word = load_word(mask + (count - count % 64) / 8, count % 64);
+    if (popcount(word) > static_cast<std::size_t>(end - in)) return;
     LanesOf<Bits>::store(
         out + i, first_lanes<Bits>(rest),
         LanesOf<Bits>::expand(lanes_of<Bits>(word, r), in + kept_before<Bits>(word, r)));
@@ -135,6 +162,7 @@ void apply_mask_of(const void* weights, const std::uint8_t* mask, std::size_t co
 }  // namespace
 
 const PerDtype<Compress> compress = PRUNEPACK_PER_WIDTH(compress_of);
+const PerDtype<CompressStream> compress_stream = PRUNEPACK_PER_WIDTH(compress_stream_of);
 const PerDtype<Expand> expand = PRUNEPACK_PER_WIDTH(expand_of);
 const PerDtype<ExpandStream> expand_stream = PRUNEPACK_PER_WIDTH(expand_stream_of);
 const PerDtype<ApplyMask> apply_mask = PRUNEPACK_PER_WIDTH(apply_mask_of);

@@ -146,7 +146,9 @@ void expand_of(const std::uint8_t* mask, const void* values, std::size_t kept, s
     in += fields.set();
   }
   std::memset(out + i, 0, (count - i) * sizeof(Bits));
-  for_set_bits(mask, i, count, [&](std::size_t at) { out[at] = *in++; });
+  for_set_bits(mask, i, count, [&](std::size_t at) {
+    if (in < end) out[at] = *in++;
+  });
 }
 
 // Lanes of all ones where the bit is 1: of 16 elements, for the register that holds those from

@@ -21,11 +21,14 @@ void compress_of(const void* weights, const std::uint8_t* mask, std::size_t coun
 }
 
 template <class Bits>
-void expand_of(const std::uint8_t* mask, const void* values, std::size_t, std::size_t count,
+void expand_of(const std::uint8_t* mask, const void* values, std::size_t kept, std::size_t count,
                void* weights) noexcept {
   const auto* in = static_cast<const Bits*>(values);
+  const Bits* const end = in + kept;
   auto* out = static_cast<Bits*>(weights);
-  for (std::size_t i = 0; i < count; ++i) out[i] = kept_at(mask, i) ? *in++ : Bits{0};
+  for (std::size_t i = 0; i < count; ++i) {
+    out[i] = kept_at(mask, i) && in < end ? *in++ : Bits{0};
+  }
 }
 
 template <class Bits>

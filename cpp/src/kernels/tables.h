@@ -19,6 +19,7 @@
   extern const PerDtype<ColumnNorms> column_norms;                              \
   extern const PerDtype<RoughNorms> rough_norms;                                \
   extern const PerDtype<Compress> compress;                                     \
+  extern const PerDtype<CompressStream> compress_stream;                        \
   extern const PerDtype<Expand> expand;                                         \
   extern const PerDtype<ExpandStream> expand_stream;                            \
   extern const PerDtype<ApplyMask> apply_mask;                                  \
