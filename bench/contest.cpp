@@ -86,6 +86,7 @@ class Race {
       : contest_(contest), problem_(problem), kernels_(kernels), threads_(threads) {
     add(threads);
     if (threads > 1) add(1);
+    if (contest.reference == Reference::dense) add_reference(Reference::read, threads);
   }
 
   // Each in its turn; returns the seconds of the operation.
@@ -102,6 +103,9 @@ class Race {
     count(text("x", name(contest_.reference)), ratio.median);
     count("p10", ratio.p10);
     count("p90", ratio.p90);
+    if (contest_.reference == Reference::dense) {
+      count("xREAD", speed_up(runners_.front(), runners_.back()).median);
+    }
     count("GB/s",
           static_cast<double>(contest_.dense_bytes) * 1e-9 / spread(runners_[0].samples()).median);
     if (threads_ > 1) {
@@ -111,16 +115,27 @@ class Race {
   }
 
  private:
-  // The operation and its reference. Several threads can only be timed by the clock on the wall.
+  // The operation and its reference.
   void add(unsigned threads) {
-    const clockid_t clock = threads_ == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
-    runners_.emplace_back([this, threads] { problem_.run(kernels_, threads); }, clock);
-    runners_.emplace_back(
-        [this, threads, out = scratch(contest_.dense_bytes)] {
-          bench::run(contest_.reference, problem_.dense->data(), out, contest_.dense_bytes,
-                     threads);
-        },
-        clock);
+    runners_.emplace_back([this, threads] { problem_.run(kernels_, threads); }, clock(threads));
+    add_reference(contest_.reference, threads);
+  }
+
+  void add_reference(Reference reference, unsigned threads) {
+    const auto run_dense = [this, threads] { problem_.run_dense(kernels_, threads); };
+    const auto run_memory = [this, reference, threads, out = scratch(contest_.dense_bytes)] {
+      bench::run(reference, problem_.dense->data(), out, contest_.dense_bytes, threads);
+    };
+    if (reference == Reference::dense) {
+      runners_.emplace_back(run_dense, clock(threads));
+    } else {
+      runners_.emplace_back(run_memory, clock(threads));
+    }
+  }
+
+  // Several threads can only be timed by the clock on the wall.
+  static clockid_t clock(unsigned threads) {
+    return threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
   }
 
   const Contest& contest_;

@@ -27,19 +27,22 @@ std::string text(const Parts&... parts) {
   return out.str();
 }
 
+using Run = std::function<void(const Kernels& kernels, unsigned threads)>;
+
 // Something that can be run with any table, on inputs of its own.
 struct Problem {
-  std::function<void(const Kernels& kernels, unsigned threads)> run;
+  Run run;
   SharedBuffer dense;                 // what the reference reads
   std::vector<SharedBuffer> outputs;  // what a run writes
   // The part of the outputs that must be the same as scalar's; all of them if empty.
   std::function<std::vector<std::span<const std::uint8_t>>()> results = {};
+  Run run_dense = {};  // for Reference::dense
 };
 
 struct Contest {
   std::string name;  // operation_dtype
   std::size_t dense_bytes;
-  Reference reference;
+  Reference reference;  // beside a dense product, what only reads takes its turn too
   std::function<Problem()> make;
 };
 

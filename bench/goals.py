@@ -32,6 +32,7 @@ COLUMNS = (
     "goal",
     "one thread",
     "p10-p90",
+    "x READ",
     "met",
     "two threads",
     "reference's",
@@ -75,8 +76,9 @@ def main() -> int:
     }
     rows = [list(_row(goal, results, options.size, two_threads)) for goal in goals]
     print_table(_title(run["context"], options.size), COLUMNS, rows, markdown=options.markdown)
-    met = sum(row[7] == "yes" for row in rows)
-    scaled = sum(row[10] == "yes" for row in rows)
+    met, scaled = (
+        sum(row[i] == "yes" for row in rows) for i, title in enumerate(COLUMNS) if title == "met"
+    )
     print(f"\n{met} of {len(rows)} goals met on one thread, {scaled} on two")
     wrong = [name for name, entry in results.items() if entry.get("error_occurred")]
     for name in wrong:
@@ -131,11 +133,12 @@ def _row(goal: Goal, results: Results, size: int, two_threads: float) -> Iterato
     yield from (goal.operation, goal.dtype, goal.isa, goal.reference, f"{goal.ratio:.2f}")
     one = results.get(goal.name(size, 1))
     if one is None or one.get("error_occurred"):
-        yield from ("-", "-", "wrong" if one else "-")
+        yield from ("-", "-", "-", "wrong" if one else "-")
     else:
         ratio = float(one[f"x{goal.reference}"])
         yield f"{ratio:.2f}"
         yield f"{one['p10']:.2f}-{one['p90']:.2f}"
+        yield f"{one['xREAD']:.2f}" if goal.reference == "DENSE" else "-"
         yield _yes(round(ratio, 2) >= goal.ratio)
     two = results.get(goal.name(size, 2))
     if two is None or two.get("error_occurred"):

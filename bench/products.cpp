@@ -1,12 +1,16 @@
 // Benchmarks of linear layers, on one thread and two: a packed matrix times one row of activations
-// and sixteen, against reading the dense matrix once, which is as fast as a dense product can be.
+// and more, against the same product with the dense matrix, and against reading that once, which is
+// as fast as any product with it can be.
 //
 // Weights and activations are small integers, so that sums are exact in any order and the bytes of
 // the results can be compared with scalar's.
 #include <array>
 #include <cstring>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "contest.h"
 #include "prunepack/linear.h"
@@ -17,8 +21,6 @@ namespace prunepack::bench {
 namespace {
 
 constexpr std::size_t kColumns = 4096;
-constexpr Dtype kDtypesOfProducts[] = {Dtype::float32, Dtype::bfloat16, Dtype::float16,
-                                       Dtype::int8};
 
 // 1, 2 and 3 in each dtype, lowest byte first.
 std::array<std::uint32_t, 3> small_integers(Dtype dtype) {
@@ -96,49 +98,67 @@ const std::vector<Pattern>& patterns() {
   return all;
 }
 
-struct Factors {
-  std::vector<float> x;
+// A matrix made ready for computing, and what it was made of.
+struct Factor {
   Prepared matrix;
-  Activations activations;
+  SharedBuffer mask, values;
 };
 
-Problem product_problem(Dtype dtype, std::size_t count, const Choose& choose, std::size_t batch,
-                        Activations activations) {
+Factor prepared(const SharedBuffer& mask, const SharedBuffer& values, Dtype dtype, std::size_t rows,
+                std::optional<Layout> layout, Activations activations) {
+  const PackedMatrix packed{mask->data(), values->data(), dtype, rows, kColumns};
+  return {prepare(*usable_tables().back(), packed, layout, activations, 2), mask, values};
+}
+
+Factor pruned(const Choose& choose, const SharedBuffer& weights, Dtype dtype, std::size_t rows,
+              Activations activations) {
   const Kernels& best = *usable_tables().back();
-  const std::size_t rows = count / kColumns;
+  const std::size_t count = rows * kColumns;
   const SharedBuffer ranks = make_weights(Dtype::float32, count),
                      given = std::make_shared<Buffer>(count / 8),
                      mask = std::make_shared<Buffer>(count / 8),
-                     weights = integer_weights(dtype, count),
-                     values = std::make_shared<Buffer>(count * width(dtype)),
-                     y = std::make_shared<Buffer>(batch * rows * sizeof(float));
+                     values = std::make_shared<Buffer>(count * width(dtype));
   choose(best, {ranks->data(), Dtype::float32, rows, kColumns}, given->data());
   pack(best, {weights->data(), dtype, rows, kColumns}, given->data(), mask->data(), values->data(),
        2);
-  const auto factors = std::make_shared<const Factors>(
-      Factors{integer_activations(batch),
-              prepare(best, {mask->data(), values->data(), dtype, rows, kColumns}, std::nullopt,
-                      activations, 2),
-              activations});
-  return {[=](const Kernels& kernels, unsigned threads) {
-            linear(kernels, factors->matrix,
-                   {.x = factors->x.data(),
-                    .batch = batch,
-                    .activations = factors->activations,
-                    .scales = nullptr,
-                    .bias = nullptr,
-                    .y = reinterpret_cast<float*>(y->data())},
-                   threads);
-          },
-          weights,
-          {y}};
+  return prepared(mask, values, dtype, rows, std::nullopt, activations);
+}
+
+Factor dense(const SharedBuffer& weights, Dtype dtype, std::size_t rows, Activations activations) {
+  const SharedBuffer mask = make_mask(rows * kColumns, 0);
+  return prepared(mask, weights, dtype, rows, Layout::dense, activations);
+}
+
+Problem product_problem(Dtype dtype, std::size_t count, const Choose& choose, std::size_t batch,
+                        Activations activations) {
+  const std::size_t rows = count / kColumns;
+  const SharedBuffer weights = integer_weights(dtype, count),
+                     y = std::make_shared<Buffer>(batch * rows * sizeof(float));
+  const auto x = std::make_shared<const std::vector<float>>(integer_activations(batch));
+  const auto times = [=](Factor factor, const SharedBuffer& to) -> Run {
+    return [=](const Kernels& kernels, unsigned threads) {
+      linear(kernels, factor.matrix,
+             {.x = x->data(),
+              .batch = batch,
+              .activations = activations,
+              .scales = nullptr,
+              .bias = nullptr,
+              .y = reinterpret_cast<float*>(to->data())},
+             threads);
+    };
+  };
+  return {.run = times(pruned(choose, weights, dtype, rows, activations), y),
+          .dense = weights,
+          .outputs = {y},
+          .run_dense = times(dense(weights, dtype, rows, activations),
+                             std::make_shared<Buffer>(y->bytes()))};
 }
 
 void add_products(Dtype dtype, const Pattern& pattern, std::size_t batch, Activations activations) {
   const char* const rounded = activations == Activations::float32 ? "" : "_rounded";
   for (const std::size_t bytes : sizes()) {
     add_operation({text("linear_", pattern.name, "_batch", batch, rounded, "_", name(dtype)), bytes,
-                   Reference::read,
+                   Reference::dense,
                    [=] {
                      return product_problem(dtype, bytes / width(dtype), pattern.choose, batch,
                                             activations);
@@ -150,13 +170,19 @@ void add_products(Dtype dtype, const Pattern& pattern, std::size_t batch, Activa
 }  // namespace
 
 void add_products() {
+  constexpr std::size_t kFew[] = {1, 16}, kMany[] = {1, 4, 8, 16, 64, 256};
   for (const Pattern& pattern : patterns()) {
-    for (const Dtype dtype : kDtypesOfProducts) {
-      for (const std::size_t batch : {std::size_t{1}, std::size_t{16}}) {
+    for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16}) {
+      for (const std::size_t batch : kMany) {
         add_products(dtype, pattern, batch, Activations::float32);
       }
     }
-    add_products(Dtype::bfloat16, pattern, 1, Activations::bfloat16);
+    for (const Dtype dtype : {Dtype::float16, Dtype::int8}) {
+      for (const std::size_t batch : kFew) add_products(dtype, pattern, batch, Activations::float32);
+    }
+    for (const std::size_t batch : kMany) {
+      add_products(Dtype::bfloat16, pattern, batch, Activations::bfloat16);
+    }
     add_products(Dtype::int8, pattern, 1, Activations::int8);
   }
 }

@@ -85,7 +85,16 @@ std::atomic<std::uint64_t> sink;  // so that a sum is not left out
 
 }  // namespace
 
-const char* name(Reference reference) { return reference == Reference::read ? "READ" : "MEMCPY"; }
+const char* name(Reference reference) {
+  switch (reference) {
+    case Reference::read:
+      return "READ";
+    case Reference::copy:
+      return "MEMCPY";
+    default:
+      return "DENSE";
+  }
+}
 
 void run(Reference reference, const void* dense, void* out, std::size_t bytes, unsigned threads) {
   static const Sum sum = widest_sum();

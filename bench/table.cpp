@@ -35,7 +35,7 @@ bool Table::ReportContext(const Context& context) {
   std::ostream& out = GetOutputStream();
   out << std::left << std::setw(kNameWidth) << "benchmark" << std::right << std::setw(11)
       << "time us" << std::setw(8) << "GB/s";
-  for (const char* title : {"xREAD", "xMEMCPY", "p10", "p90", "speedup"}) {
+  for (const char* title : {"xREAD", "xMEMCPY", "xDENSE", "p10", "p90", "speedup"}) {
     out << std::setw(9) << title;
   }
   out << std::setw(13) << "reference's" << std::setw(8) << "pairs" << std::endl;
@@ -54,7 +54,7 @@ void Table::ReportRuns(const std::vector<Run>& runs) {
         << std::setprecision(2);
     put(out, run.counters, "GB/s", 8);
     out << std::setprecision(3);
-    for (const char* name : {"xREAD", "xMEMCPY", "p10", "p90", "speedup"}) {
+    for (const char* name : {"xREAD", "xMEMCPY", "xDENSE", "p10", "p90", "speedup"}) {
       put(out, run.counters, name, 9);
     }
     put(out, run.counters, "reference_speedup", 13);
