@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "contest.h"
@@ -98,17 +99,34 @@ const std::vector<Pattern>& patterns() {
   return all;
 }
 
-// A matrix made ready for computing, and what it was made of.
-struct Factor {
-  Prepared matrix;
-  SharedBuffer mask, values;
-};
+// A packed matrix, made ready for computing on the ISA that asks for it first: each chooses a
+// layout of its own. (It is asked before it is timed.)
+class Factor {
+ public:
+  Factor(SharedBuffer mask, SharedBuffer values, Dtype dtype, std::size_t rows,
+         std::optional<Layout> layout, Activations activations)
+      : mask_(std::move(mask)),
+        values_(std::move(values)),
+        packed_{mask_->data(), values_->data(), dtype, rows, kColumns},
+        layout_(layout),
+        activations_(activations) {}
 
-Factor prepared(const SharedBuffer& mask, const SharedBuffer& values, Dtype dtype, std::size_t rows,
-                std::optional<Layout> layout, Activations activations) {
-  const PackedMatrix packed{mask->data(), values->data(), dtype, rows, kColumns};
-  return {prepare(*usable_tables().back(), packed, layout, activations, 2), mask, values};
-}
+  const Prepared& prepared(const Kernels& kernels) {
+    if (!prepared_ || isa_ != kernels.isa) {
+      prepared_ = prepare(kernels, packed_, layout_, activations_, 2);
+      isa_ = kernels.isa;
+    }
+    return *prepared_;
+  }
+
+ private:
+  SharedBuffer mask_, values_;
+  PackedMatrix packed_;
+  std::optional<Layout> layout_;
+  Activations activations_;
+  std::optional<Prepared> prepared_;
+  Isa isa_ = Isa::scalar;
+};
 
 Factor pruned(const Choose& choose, const SharedBuffer& weights, Dtype dtype, std::size_t rows,
               Activations activations) {
@@ -121,12 +139,11 @@ Factor pruned(const Choose& choose, const SharedBuffer& weights, Dtype dtype, st
   choose(best, {ranks->data(), Dtype::float32, rows, kColumns}, given->data());
   pack(best, {weights->data(), dtype, rows, kColumns}, given->data(), mask->data(), values->data(),
        2);
-  return prepared(mask, values, dtype, rows, std::nullopt, activations);
+  return {mask, values, dtype, rows, std::nullopt, activations};
 }
 
 Factor dense(const SharedBuffer& weights, Dtype dtype, std::size_t rows, Activations activations) {
-  const SharedBuffer mask = make_mask(rows * kColumns, 0);
-  return prepared(mask, weights, dtype, rows, Layout::dense, activations);
+  return {make_mask(rows * kColumns, 0), weights, dtype, rows, Layout::dense, activations};
 }
 
 Problem product_problem(Dtype dtype, std::size_t count, const Choose& choose, std::size_t batch,
@@ -135,9 +152,10 @@ Problem product_problem(Dtype dtype, std::size_t count, const Choose& choose, st
   const SharedBuffer weights = integer_weights(dtype, count),
                      y = std::make_shared<Buffer>(batch * rows * sizeof(float));
   const auto x = std::make_shared<const std::vector<float>>(integer_activations(batch));
-  const auto times = [=](Factor factor, const SharedBuffer& to) -> Run {
+  const auto times = [=](const Factor& given, const SharedBuffer& to) -> Run {
+    const auto factor = std::make_shared<Factor>(given);
     return [=](const Kernels& kernels, unsigned threads) {
-      linear(kernels, factor.matrix,
+      linear(kernels, factor->prepared(kernels),
              {.x = x->data(),
               .batch = batch,
               .activations = activations,
@@ -178,7 +196,8 @@ void add_products() {
       }
     }
     for (const Dtype dtype : {Dtype::float16, Dtype::int8}) {
-      for (const std::size_t batch : kFew) add_products(dtype, pattern, batch, Activations::float32);
+      for (const std::size_t batch : kFew)
+        add_products(dtype, pattern, batch, Activations::float32);
     }
     for (const std::size_t batch : kMany) {
       add_products(Dtype::bfloat16, pattern, batch, Activations::bfloat16);
