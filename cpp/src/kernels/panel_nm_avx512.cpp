@@ -28,8 +28,8 @@ class Pick {
 // Adds the parts from p on of a register that belongs to the `parts` groups from `first`, counted
 // in a chunk of four blocks that begins at x. Groups take the chains in turn.
 template <class Weights, std::size_t group, std::size_t p, std::size_t batch>
-PRUNEPACK_INLINE void add_parts(__m512i cells, __m512i positions, std::size_t first, const float* x,
-                                Sums<batch>& sums) noexcept {
+PRUNEPACK_INLINE void add_parts(typename Weights::Cells cells, __m512i positions, std::size_t first,
+                                const float* x, Sums<batch>& sums) noexcept {
   if constexpr (p < Weights::kParts) {
     const __m512 weights = Weights::template part<p>(cells);
     const __m512i of_part =
@@ -59,7 +59,7 @@ PRUNEPACK_INLINE void product(const PanelShape& shape, const std::uint8_t* panel
       for (std::size_t j = 0; j < kept; ++j) {
         const __m512i positions = positions_at<parts, bits>(panel);
         panel += position_bytes(parts, bits);
-        add_parts<Weights, group, 0>(_mm512_loadu_si512(panel), positions, first, x, sums);
+        add_parts<Weights, group, 0>(Weights::load(panel), positions, first, x, sums);
         panel += kRegisterBytes;
       }
     }
