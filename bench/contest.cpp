@@ -30,6 +30,7 @@ class Solved {
     const auto [known, is_new] = solvers_.try_emplace({kernels.isa, threads});
     if (is_new) {
       run(kernels, threads);
+      if (problem_.run_dense) problem_.run_dense(kernels, threads);  // may prepare for this ISA
       const auto now = results();
       known->second =
           std::equal(now.begin(), now.end(), answer_.begin(), answer_.end(),

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "contest.h"
@@ -103,18 +104,35 @@ const std::vector<Pattern>& patterns() {
   return all;
 }
 
-// A matrix made ready for computing, and what it was made of.
-struct Factor {
-  Prepared matrix;
-  SharedBuffer mask, values;
-};
+// A packed matrix, made ready for computing on the ISA that asks for it first: each chooses a
+// layout of its own. (It is asked before it is timed.)
+class Factor {
+ public:
+  Factor(SharedBuffer mask, SharedBuffer values, Dtype dtype, std::size_t count,
+         std::optional<Layout> layout, Activations activations)
+      : mask_(std::move(mask)),
+        values_(std::move(values)),
+        packed_{mask_->data(), values_->data(), dtype, count / columns_of(count),
+                columns_of(count)},
+        layout_(layout),
+        activations_(activations) {}
 
-Factor prepared(const SharedBuffer& mask, const SharedBuffer& values, Dtype dtype,
-                std::size_t count, std::optional<Layout> layout, Activations activations) {
-  const std::size_t columns = columns_of(count);
-  const PackedMatrix packed{mask->data(), values->data(), dtype, count / columns, columns};
-  return {prepare(*usable_tables().back(), packed, layout, activations, 2), mask, values};
-}
+  const Prepared& prepared(const Kernels& kernels) {
+    if (!prepared_ || isa_ != kernels.isa) {
+      prepared_ = prepare(kernels, packed_, layout_, activations_, 2);
+      isa_ = kernels.isa;
+    }
+    return *prepared_;
+  }
+
+ private:
+  SharedBuffer mask_, values_;
+  PackedMatrix packed_;
+  std::optional<Layout> layout_;
+  Activations activations_;
+  std::optional<Prepared> prepared_;
+  Isa isa_ = Isa::scalar;
+};
 
 Factor pruned(const Choose& choose, const SharedBuffer& weights, Dtype dtype, std::size_t count,
               Activations activations) {
@@ -127,12 +145,11 @@ Factor pruned(const Choose& choose, const SharedBuffer& weights, Dtype dtype, st
   choose(best, {ranks->data(), Dtype::float32, rows, columns}, given->data());
   pack(best, {weights->data(), dtype, rows, columns}, given->data(), mask->data(), values->data(),
        2);
-  return prepared(mask, values, dtype, count, std::nullopt, activations);
+  return {mask, values, dtype, count, std::nullopt, activations};
 }
 
 Factor dense(const SharedBuffer& weights, Dtype dtype, std::size_t count, Activations activations) {
-  const SharedBuffer mask = make_mask(count, 0);
-  return prepared(mask, weights, dtype, count, Layout::dense, activations);
+  return {make_mask(count, 0), weights, dtype, count, Layout::dense, activations};
 }
 
 Problem product_problem(Dtype dtype, std::size_t count, const Choose& choose, std::size_t batch,
@@ -141,9 +158,10 @@ Problem product_problem(Dtype dtype, std::size_t count, const Choose& choose, st
   const SharedBuffer weights = integer_weights(dtype, count),
                      y = std::make_shared<Buffer>(batch * rows * sizeof(float));
   const auto x = std::make_shared<const std::vector<float>>(integer_activations(batch * columns));
-  const auto times = [=](Factor factor, const SharedBuffer& to) -> Run {
+  const auto times = [=](const Factor& given, const SharedBuffer& to) -> Run {
+    const auto factor = std::make_shared<Factor>(given);
     return [=](const Kernels& kernels, unsigned threads) {
-      linear(kernels, factor.matrix,
+      linear(kernels, factor->prepared(kernels),
              {.x = x->data(),
               .batch = batch,
               .activations = activations,

@@ -18,15 +18,15 @@ struct Costs {
 Costs costs_of_avx512(Dtype dtype, Activations activations) {
   switch (dtype) {
     case Dtype::float16:
-      return {0.6, 0.85, 0.8, 0.8, 0.7, 0.85};
+      return {0.5, 0.72, 0.8, 0.8, 0.7, 0.7};
     case Dtype::bfloat16:
-      if (activations == Activations::bfloat16) return {0.32, 0.44, 0.41, 0.5, 0.55, 1};
-      return {0.54, 0.59, 0.78, 0.68, 0.55, 1};
+      if (activations == Activations::bfloat16) return {0.32, 0.44, 0.41, 0.5, 0.55, 0.7};
+      return {0.54, 0.59, 0.78, 0.68, 0.55, 0.7};
     case Dtype::int8:
       if (activations == Activations::int8) return {0.4, 0.56, 0.45, 0.45, 1.1, 0.85};
-      return {1.1, 1.3, 1.2, 1.2, 1.1, 0.85};
+      return {1.1, 1.3, 1.2, 1.2, 1.1, 0.62};
     default:
-      return {0.31, 0.37, 0.36, 0.36, 0.35, 1.05};
+      return {0.31, 0.37, 0.36, 0.36, 0.35, 1};
   }
 }
 
@@ -140,10 +140,10 @@ LayoutChoice with_needs(Layout layout, const PanelNeeds& all) {
   }
 }
 
-// A slot of the index layout costs as much as four columns of a dense one where several rows of
+// A slot of the index layout costs as much as two columns of a dense one where several rows of
 // activations are multiplied, and must not make that slower. (Many rows use lists.)
 bool too_many_slots(const PanelNeeds& all, const Prepared& matrix) {
-  return 4 * all.index_slots > matrix.panel_count() * matrix.blocks * kBlockColumns;
+  return 2 * all.index_slots > matrix.panel_count() * matrix.blocks * kBlockColumns;
 }
 
 }  // namespace
@@ -170,7 +170,7 @@ std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix, std::si
         return kBandCountsBytes + block_slots(needs, matrix.breadth) / parts *
                                       (parts * sizeof(std::uint16_t) + kRegisterBytes);
       default:
-        return blocks / kChunkBlocks + needs.index_slots * sizeof(std::uint16_t) +
+        return blocks / kIndexBlocks + needs.index_slots * sizeof(std::uint16_t) +
                needs.elements * (1 + bytes);
     }
   };

@@ -54,11 +54,14 @@ void expand_index(const Prepared& matrix, std::size_t blocks, const std::uint8_t
   const ChunkPlaces<Bits> places(matrix.dtype == Dtype::float16);
   auto* out = reinterpret_cast<Bits*>(dense);
   std::memset(out, 0, dense_bytes(matrix, blocks));
-  for (std::size_t chunk = 0; chunk < blocks / kChunkBlocks; ++chunk) {
-    for (std::size_t slots = *panel++; slots > 0; --slots) {
+  for (std::size_t block = 0; block < blocks; block += kIndexBlocks) {
+    const std::size_t slots = *panel++;
+    const std::uint8_t* const masks = panel;
+    panel += slots * sizeof(std::uint16_t);
+    for (std::size_t slot = 0; slot < slots; ++slot) {
       std::uint16_t rows;
-      std::memcpy(&rows, panel, sizeof rows);
-      const std::uint8_t* columns = panel + sizeof rows;
+      std::memcpy(&rows, masks + slot * sizeof rows, sizeof rows);
+      const std::uint8_t* columns = panel;
       const std::uint8_t* elements = columns + std::popcount(rows);
       for (; rows != 0; rows = static_cast<std::uint16_t>(rows & (rows - 1))) {
         const auto lane = static_cast<std::size_t>(std::countr_zero(rows));
@@ -67,7 +70,7 @@ void expand_index(const Prepared& matrix, std::size_t blocks, const std::uint8_t
       }
       panel = elements;
     }
-    out += kChunkBlocks * kBlockElements;
+    out += kIndexBlocks * kBlockElements;
   }
 }
 

@@ -34,16 +34,18 @@ PanelNeeds needs_of(const PanelMask& mask, std::size_t first, std::size_t last, 
   PanelNeeds needs;
   std::array<std::array<std::size_t, kPanelRows>, std::size(kBreadths)> slots{};  // of each band
   for (std::size_t i = first; i < last; ++i) {
-    std::size_t fullest = 0;
+    std::size_t low = 0, high = 0;  // of each half of the columns, what the fullest row has
     std::array<std::uint64_t, kPanelRows> words;
     for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
       words[lane] = mask.word(lane, i);
       needs.elements += ones(words[lane]);
-      fullest = std::max(fullest, ones(words[lane]));
+      low = std::max(low, ones(words[lane] & 0xffffffff));
+      high = std::max(high, ones(words[lane] >> 32));
       if (needs.in_4 < 4) needs.in_4 = std::max(needs.in_4, most_in_groups<4>(words[lane]));
       if (needs.in_16 < 16) needs.in_16 = std::max(needs.in_16, most_in_groups<16>(words[lane]));
     }
-    needs.index_slots += fullest;
+    static_assert(kIndexBlocks * kBlockColumns == 32);
+    needs.index_slots += low + high;
     for (std::size_t k = std::size(kBreadths); k-- > 0;) {  // bands of 1 row, then 2, 4, 8, 16
       const std::size_t breadth = kBreadths[k];
       for (std::size_t band = 0; band < breadth; ++band) {

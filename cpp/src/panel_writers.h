@@ -172,14 +172,16 @@ void write_blocks(const PanelSource<Bits>& from, PanelStream out) {
 
 template <class Bits>
 void write_index(const PanelSource<Bits>& from, PanelStream out) {
-  for (std::size_t chunk = 0; chunk < from.chunks(); ++chunk) {
-    std::uint64_t left[kPanelRows];
+  constexpr std::size_t columns_at_once = kIndexBlocks * kBlockColumns;
+  for (std::size_t first = 0; first < from.columns(); first += columns_at_once) {
+    std::uint32_t left[kPanelRows];
     std::size_t slots = 0;
     for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
-      left[lane] = from.kept_of_chunk(lane, chunk);
+      left[lane] = static_cast<std::uint32_t>(from.kept_of_chunk(lane, first / 64) >> first % 64);
       slots = std::max(slots, static_cast<std::size_t>(std::popcount(left[lane])));
     }
     out.put(static_cast<std::uint8_t>(slots));
+    PanelStream masks(out.skip(slots * sizeof(std::uint16_t)));
     for (; slots > 0; --slots) {
       std::uint16_t rows = 0;
       std::uint8_t columns[kPanelRows];
@@ -190,10 +192,10 @@ void write_index(const PanelSource<Bits>& from, PanelStream out) {
         const auto column = static_cast<std::size_t>(std::countr_zero(left[lane]));
         rows = static_cast<std::uint16_t>(rows | 1u << lane);
         columns[count] = static_cast<std::uint8_t>(column);
-        elements[count++] = from.at(lane, chunk * 64 + column);
+        elements[count++] = from.at(lane, first + column);
         left[lane] &= left[lane] - 1;
       }
-      out.put(rows);
+      masks.put(rows);
       std::memcpy(out.skip(count), columns, count);
       std::memcpy(out.skip(count * sizeof(Bits)), elements, count * sizeof(Bits));
     }

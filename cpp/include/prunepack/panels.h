@@ -24,16 +24,17 @@
 //          tiles. First 16 uint32: the slots of each band. Then, band after band, for every `parts`
 //          slots the first columns of their tiles over breadth (uint16), and a register: part p of
 //          lane i is element (i / breadth, i % breadth) of the tile in slot p.
-// index    For every chunk as many slots as the fullest row has elements kept. Slot t holds the
-//          t-th kept element of each row that has one. For every chunk the number of its slots
-//          (uint8), and for each slot the mask of its rows (uint16), the columns of their elements
-//          in the chunk (uint8), and the elements.
+// index    For every 2 blocks as many slots as the fullest row has elements kept. Slot t holds the
+//          t-th kept element of each row that has one. For every 2 blocks the number of their slots
+//          (uint8), the mask of the rows of each slot (uint16), and then for each slot the columns
+//          of its elements in the 2 blocks (uint8), and the elements.
 //
 // Where a row has fewer elements than slots (nm4, nm16), or a band fewer tiles than slots, they are
 // filled up with zeros, at position or column 0. A panel is one stream, read from its beginning to
 // its end, because processors fetch ahead best in one. Only its beginning is aligned, to 64 bytes;
 // 64 bytes after the last panel may be read. (The positions of a chunk stand together because its
-// registers then are lines of a cache, or halves of two.)
+// registers then are lines of a cache, or halves of two. Masks stand before what they are masks of,
+// so that a kernel can count many at once to know where the elements of each begin.)
 //
 // Positions take 2 bits in nm4 and 4 in nm16. They are so placed that those of a register,
 // broadcast to 64 bytes, and each cell shifted to the right by a number of its own, leave that of
@@ -46,6 +47,7 @@
 namespace prunepack {
 
 inline constexpr std::size_t kPanelRows = 16, kBlockColumns = 16, kChunkBlocks = 4;
+inline constexpr std::size_t kIndexBlocks = 2;
 inline constexpr std::size_t kPanelAlignment = 64;
 
 enum class Layout : std::uint8_t { dense, bitmask, nm4, nm16, blocks, index };

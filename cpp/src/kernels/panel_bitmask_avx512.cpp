@@ -7,7 +7,7 @@ namespace {
 
 // Adds the parts from p on of register s of a block, times their columns of the activations.
 template <class Weights, std::size_t p, std::size_t batch>
-PRUNEPACK_INLINE void add_parts(__m512i cells, std::size_t s, const float* x,
+PRUNEPACK_INLINE void add_parts(typename Weights::Cells cells, std::size_t s, const float* x,
                                 Sums<batch>& sums) noexcept {
   if constexpr (p < Weights::kParts) {
     const __m512 weights = Weights::template part<p>(cells);

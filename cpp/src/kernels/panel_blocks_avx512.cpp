@@ -37,8 +37,8 @@ __m512 fold(__m512 lanes) noexcept {
 
 // Adds the slots from p on of a register; `columns` are where their tiles begin, over breadth.
 template <class Weights, std::size_t breadth, std::size_t p, std::size_t batch>
-PRUNEPACK_INLINE void add_slots(__m512i cells, const std::uint8_t* columns, std::size_t chain,
-                                const float* x, Sums<batch>& sums) noexcept {
+PRUNEPACK_INLINE void add_slots(typename Weights::Cells cells, const std::uint8_t* columns,
+                                std::size_t chain, const float* x, Sums<batch>& sums) noexcept {
   if constexpr (p < Weights::kParts) {
     const __m512 weights = Weights::template part<p>(cells);
     const std::size_t column = number_at<std::uint16_t>(columns, p) * breadth;
@@ -64,7 +64,7 @@ void product(const std::uint8_t* panel, const float* x, float* out) noexcept {
     Sums<batch> sums;
     sums.clear();
     const auto add_register = [&](std::size_t chain) noexcept {
-      add_slots<Weights, breadth, 0>(_mm512_loadu_si512(next + column_bytes), next, chain, x, sums);
+      add_slots<Weights, breadth, 0>(Weights::load(next + column_bytes), next, chain, x, sums);
       next += column_bytes + kRegisterBytes;
     };
     for (; slots >= 4; slots -= 4) {

@@ -23,7 +23,7 @@ __m256 widened(const std::uint8_t* values, Int8Weights) noexcept {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_8(values)));
 }
 
-constexpr std::size_t kChunkColumns = kChunkBlocks * kBlockColumns;
+constexpr std::size_t kIndexColumns = kIndexBlocks * kBlockColumns;
 
 // x at eight columns, a byte each. (Eight loads: the gathers of many CPUs are slower.)
 PRUNEPACK_INLINE __m256 at_columns(const float* x, std::uint64_t columns) noexcept {
@@ -31,7 +31,7 @@ PRUNEPACK_INLINE __m256 at_columns(const float* x, std::uint64_t columns) noexce
   return _mm256_setr_ps(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7));
 }
 
-// A chunk of activations, row after row.
+// The activations that columns count in, row after row.
 template <std::size_t rows>
 class Chunk {
  public:
@@ -40,18 +40,18 @@ class Chunk {
       first_ = x;  // as it is
       return;
     }
-    for (std::size_t block = 0; block < kChunkBlocks; ++block, x += stride) {
+    for (std::size_t block = 0; block < kIndexBlocks; ++block, x += stride) {
       for (std::size_t b = 0; b < rows; ++b) {
-        std::memcpy(copy_ + b * kChunkColumns + block * kBlockColumns, x + b * kBlockColumns,
+        std::memcpy(copy_ + b * kIndexColumns + block * kBlockColumns, x + b * kBlockColumns,
                     kBlockColumns * sizeof(float));
       }
     }
     first_ = copy_;
   }
-  const float* row(std::size_t b) const noexcept { return first_ + b * kChunkColumns; }
+  const float* row(std::size_t b) const noexcept { return first_ + b * kIndexColumns; }
 
  private:
-  float copy_[rows * kChunkColumns];
+  float copy_[rows * kIndexColumns];
   const float* first_;
 };
 
@@ -62,7 +62,7 @@ PRUNEPACK_INLINE void add_half(std::uint8_t mask, const std::uint8_t* columns,
                                const std::uint8_t* values, const Chunk<rows>& x,
                                Sums<rows>& sums) noexcept {
   auto eight = number_at<std::uint64_t>(columns);
-  eight &= 0x0101010101010101 * (kChunkColumns - 1);  // what follows is something else
+  eight &= 0x0101010101010101 * (kIndexColumns - 1);  // what follows is something else
   const __m256 weights = widened(values, Weights{});
   repeat<rows>([&]<std::size_t b>() __attribute__((always_inline)) {
     const __m256 products = _mm256_mul_ps(weights, at_columns(x.row(b), eight));
@@ -79,13 +79,15 @@ struct Index {
     const std::size_t stride = shape.batch * kBlockColumns;
     Sums<rows> sums;
     Chunk<rows> chunk;
-    for (std::size_t i = 0; i < shape.blocks / kChunkBlocks; ++i, x += kChunkBlocks * stride) {
+    for (std::size_t i = 0; i < shape.blocks / kIndexBlocks; ++i, x += kIndexBlocks * stride) {
       chunk.set(x, stride);
-      for (std::size_t slots = *panel++; slots > 0; --slots) {
+      const std::uint8_t* masks = panel + 1;
+      const std::uint8_t* const end = masks + *panel * sizeof(std::uint16_t);
+      for (panel = end; masks != end; masks += sizeof(std::uint16_t)) {
         fetch_ahead<64>(panel);
-        const std::uint8_t low = panel[0], high = panel[1];
+        const std::uint8_t low = masks[0], high = masks[1];
         const std::size_t in_low = popcount(low), in_both = in_low + popcount(high);
-        const std::uint8_t* const columns = panel + 2;
+        const std::uint8_t* const columns = panel;
         const std::uint8_t* const values = columns + in_both;
         add_half<Weights, 0>(low, columns, values, chunk, sums);
         add_half<Weights, 1>(high, columns + in_low, values + in_low * kWidth, chunk, sums);

@@ -1,4 +1,4 @@
-// The index layout, AVX-512: the columns of a slot pick its activations from the 64 of the chunk.
+// The index layout, AVX-512: the columns of a slot pick its activations from those of two blocks.
 #include "panels_avx512.h"
 #include "tables.h"
 
@@ -43,60 +43,47 @@ struct SlotInt8 {
   }
 };
 
-// The 64 activations of a chunk for one row of the batch.
-struct Chunk {
-  __m512 columns[4];
+// The activations of both blocks of one row of the batch.
+struct Columns {
+  __m512 of[kIndexBlocks];
 
-  static Chunk load(const float* x, std::size_t batch) noexcept {
-    Chunk chunk;
-#pragma GCC unroll 4
-    for (std::size_t i = 0; i < kChunkBlocks; ++i) {
-      chunk.columns[i] = _mm512_loadu_ps(x + i * batch * kBlockColumns);
-    }
-    return chunk;
+  static Columns load(const float* x, std::size_t batch) noexcept {
+    return {{_mm512_loadu_ps(x), _mm512_loadu_ps(x + batch * kBlockColumns)}};
   }
-
-  __m512 pick(__m512i columns_of_lanes, __mmask16 in_upper_half) const noexcept {
-    return _mm512_mask_blend_ps(in_upper_half,
-                                _mm512_permutex2var_ps(columns[0], columns_of_lanes, columns[1]),
-                                _mm512_permutex2var_ps(columns[2], columns_of_lanes, columns[3]));
+  __m512 pick(__m512i columns_of_lanes) const noexcept {
+    return _mm512_permutex2var_ps(of[0], columns_of_lanes, of[1]);
   }
 };
 
 template <class Slot, std::size_t batch>
 void product(const PanelShape& shape, const std::uint8_t* panel, const float* x,
              void* out) noexcept {
-  Sums<batch> sums;
-  sums.clear();
-  const auto add_slot = [&](const float* from, auto chain) noexcept {
-    const auto rows = number_at<std::uint16_t>(panel);
-    const __mmask16 lanes = mask_at<__mmask16>(panel);
-    const std::size_t elements = popcount(rows);
-    const std::uint8_t* const columns = panel + sizeof rows;
-    const std::uint8_t* const values = columns + elements;
-    panel = values + elements * sizeof(typename Slot::Bits);
-    const __m512 weights = Slot::expand(lanes, values);
-    const __m512i in_chunk = _mm512_cvtepu8_epi32(bytes_at(lanes, columns));
-    const __mmask16 in_upper_half = _mm512_test_epi32_mask(in_chunk, _mm512_set1_epi32(32));
+  __m512 sums[batch];
 #pragma GCC unroll 16
-    for (std::size_t b = 0; b < batch; ++b) {
-      const __m512 picked =
-          Chunk::load(from + b * kBlockColumns, batch).pick(in_chunk, in_upper_half);
-      __m512& sum = sums.of[decltype(chain)::value % Sums<batch>::kChains][b];
-      sum = _mm512_fmadd_ps(weights, picked, sum);
+  for (std::size_t b = 0; b < batch; ++b) sums[b] = _mm512_setzero_ps();
+  for (std::size_t block = 0; block < shape.blocks; block += kIndexBlocks) {
+    const std::uint8_t* masks = panel + 1;
+    const std::uint8_t* const end = masks + *panel * sizeof(std::uint16_t);
+    for (panel = end; masks != end; masks += sizeof(std::uint16_t)) {
+      fetch_lines_ahead<1>(panel);
+      const std::size_t elements = popcount(number_at<std::uint16_t>(masks));
+      const __mmask16 rows = mask_at<__mmask16>(masks);
+      const std::uint8_t* const values = panel + elements;
+      const __m512i columns = _mm512_cvtepu8_epi32(bytes_at(rows, panel));
+      const __m512 weights = Slot::expand(rows, values);
+      panel = values + elements * sizeof(typename Slot::Bits);
+#pragma GCC unroll 16
+      for (std::size_t b = 0; b < batch; ++b) {
+        const __m512 picked = Columns::load(x + b * kBlockColumns, batch).pick(columns);
+        sums[b] = _mm512_fmadd_ps(weights, picked, sums[b]);
+      }
     }
-  };
-  for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
-    std::size_t slots = *panel++;
-    fetch_lines_ahead<8>(panel);
-    for (; slots >= 2; slots -= 2) {
-      add_slot(x, Constant<0>{});
-      add_slot(x, Constant<1>{});
-    }
-    if (slots != 0) add_slot(x, Constant<2>{});
-    x += kChunkBlocks * batch * kBlockColumns;
+    x += kIndexBlocks * batch * kBlockColumns;
   }
-  sums.store(out, 1);
+#pragma GCC unroll 16
+  for (std::size_t b = 0; b < batch; ++b) {
+    _mm512_storeu_ps(static_cast<float*>(out) + b * kPanelRows, sums[b]);
+  }
 }
 
 template <class Slot>

@@ -11,10 +11,13 @@ struct Index {
                   float* out) noexcept {
     const std::size_t stride = shape.batch * kBlockColumns;
     float sums[rows][kPanelRows] = {};
-    for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
-      for (std::size_t slots = *panel++; slots > 0; --slots) {
-        const auto mask = number_at<std::uint16_t>(panel);
-        const std::uint8_t* const columns = panel + sizeof mask;
+    for (std::size_t block = 0; block < shape.blocks; block += kIndexBlocks) {
+      const std::size_t slots = *panel++;
+      const std::uint8_t* const masks = panel;
+      panel += slots * sizeof(std::uint16_t);
+      for (std::size_t slot = 0; slot < slots; ++slot) {
+        const auto mask = number_at<std::uint16_t>(masks, slot);
+        const std::uint8_t* const columns = panel;
         const auto elements = static_cast<std::size_t>(__builtin_popcount(mask));
         const Lanes weights = Weights::in_order(columns + elements);
         float each[kPanelRows];
@@ -30,7 +33,7 @@ struct Index {
         }
         panel = columns + elements * (1 + Weights::kWidth);
       }
-      x += kChunkBlocks * stride;
+      x += kIndexBlocks * stride;
     }
     std::memcpy(out, sums, sizeof sums);
   }

@@ -28,8 +28,8 @@ class Pick {
 // Adds the parts from p on of a register that belongs to the `parts` groups from `first`, counted
 // from x, where a block begins. Groups take the chains in turn.
 template <class Weights, std::size_t group, std::size_t p, std::size_t batch>
-PRUNEPACK_INLINE void add_parts(__m512i cells, __m512i positions, std::size_t first, const float* x,
-                                Sums<batch>& sums) noexcept {
+PRUNEPACK_INLINE void add_parts(typename Weights::Cells cells, __m512i positions, std::size_t first,
+                                const float* x, Sums<batch>& sums) noexcept {
   if constexpr (p < Weights::kParts) {
     const __m512 weights = Weights::template part<p>(cells);
     const __m512i of_part =
@@ -60,8 +60,8 @@ PRUNEPACK_INLINE void product(const PanelShape& shape, const std::uint8_t* panel
 #pragma GCC unroll 4
       for (std::size_t first = 0; first < groups; first += parts) {
         for (std::size_t j = 0; j < kept; ++j) {
-          add_parts<Weights, group, 0>(_mm512_loadu_si512(panel),
-                                       positions_at<parts, bits>(positions), first, x, sums);
+          add_parts<Weights, group, 0>(Weights::load(panel), positions_at<parts, bits>(positions),
+                                       first, x, sums);
           positions += position_bytes(parts, bits);
           panel += kRegisterBytes;
         }

@@ -18,9 +18,16 @@
 namespace prunepack::avx512 {
 namespace {
 
-// Weights of each dtype: part<p>(register) is part p of all lanes, as float32. Sums of these
-// numbers are to be multiplied by kScale.
-struct Float32Weights {
+// Weights of each dtype. Cells are a register of panels.h, in one or more pieces, and
+// part<p>(cells) is part p of all lanes, as float32. Sums of these numbers are to be multiplied by
+// kScale.
+struct InOnePiece {
+  using Cells = __m512i;
+  using Piece = Cells;
+  static Cells load(const std::uint8_t* from) noexcept { return _mm512_loadu_si512(from); }
+};
+
+struct Float32Weights : InOnePiece {
   using Bits = std::uint32_t;
   static constexpr std::size_t kParts = 1;
   static constexpr float kScale = 1;
@@ -30,17 +37,26 @@ struct Float32Weights {
   }
 };
 
+// In halves: to take a register apart is a shuffle, and widening has more of these than any other.
 struct Float16Weights {
   using Bits = std::uint16_t;
   static constexpr std::size_t kParts = 2;
   static constexpr float kScale = 1;
+  using Piece = __m256i;
+  struct Cells {
+    Piece half[kParts];
+  };
+  static Cells load(const std::uint8_t* from) noexcept {
+    const auto* halves = reinterpret_cast<const __m256i*>(from);
+    return {{_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1)}};
+  }
   template <std::size_t p>
-  static __m512 part(__m512i halves) noexcept {
-    return _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, p));
+  static __m512 part(const Cells& cells) noexcept {
+    return _mm512_cvtph_ps(cells.half[p]);
   }
 };
 
-struct Bfloat16Weights {
+struct Bfloat16Weights : InOnePiece {
   using Bits = std::uint16_t;
   static constexpr std::size_t kParts = 2;
   static constexpr float kScale = 1;
@@ -53,7 +69,7 @@ struct Bfloat16Weights {
 
 // An integer is moved to the top of its lane, which makes it 2^24 times as large: extending the
 // sign instead would take another instruction.
-struct Int8Weights {
+struct Int8Weights : InOnePiece {
   using Bits = std::uint8_t;
   static constexpr std::size_t kParts = 4;
   static constexpr float kScale = 0x1p-24f;

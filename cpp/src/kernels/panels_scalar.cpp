@@ -116,16 +116,19 @@ void walk_blocks(const PanelShape& shape, const std::uint8_t* panel, const Visit
 
 template <class Panel, class Visit>
 void walk_index(const PanelShape& shape, const std::uint8_t* panel, const Visit& visit) noexcept {
-  for (std::size_t chunk = 0; chunk < shape.blocks / kChunkBlocks; ++chunk) {
-    for (std::size_t slots = *panel++; slots > 0; --slots) {
-      const auto rows = number_at<std::uint16_t>(panel);
-      const std::uint8_t* column = panel + sizeof rows;
+  for (std::size_t block = 0; block < shape.blocks; block += kIndexBlocks) {
+    const std::size_t slots = *panel++;
+    const std::uint8_t* const masks = panel;
+    panel += slots * sizeof(std::uint16_t);
+    for (std::size_t slot = 0; slot < slots; ++slot) {
+      const auto rows = number_at<std::uint16_t>(masks, slot);
+      const std::uint8_t* column = panel;
       const std::uint8_t* values = column;
       for (std::size_t lane = 0; lane < kPanelRows; ++lane) values += rows >> lane & 1;
       std::size_t i = 0;
       for (std::size_t lane = 0; lane < kPanelRows; ++lane) {
         if ((rows >> lane & 1) == 0) continue;
-        visit(lane, chunk * kChunkBlocks * kBlockColumns + *column++, values, i++);
+        visit(lane, block * kBlockColumns + *column++, values, i++);
       }
       panel = values + i * Panel::kWidth;
     }
