@@ -98,7 +98,8 @@ void bind_linear(py::module_& module) {
       .def_property_readonly("nbytes",
                              [](const BoundMatrix& self) { return self.prepared.nbytes(); });
   module.def("prepare", &bound_prepare, "mask"_a.noconvert(), "values"_a, "dtype"_a, "rows"_a,
-             "columns"_a, "layout"_a.none(true), "activations"_a, "threads"_a, "isa"_a = py::none());
+             "columns"_a, "layout"_a.none(true), "activations"_a, "threads"_a,
+             "isa"_a = py::none());
   module.def("linear", &bound_linear, "matrix"_a, "x"_a, "x_dtype"_a, "activations"_a,
              "scales"_a.noconvert().none(true), "bias"_a.noconvert().none(true),
              "out"_a.noconvert(), "threads"_a, "openmp"_a = false, "isa"_a = py::none());
