@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,15 @@ def test_an_isa_of_another_machine_is_an_error() -> None:
     result = run(ASK, PRUNEPACK_ISA=foreign)
     assert result.returncode != 0
     assert f"PRUNEPACK_ISA={foreign} cannot run here" in result.stderr
+
+
+def test_an_isa_is_no_fault_of_a_tensor(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    pp.save_file({"w": np.ones((4, 4), np.float32)}, path)
+    result = run(
+        f"import prunepack as pp; pp.inspect_checkpoint({str(path)!r})", PRUNEPACK_ISA="sse9"
+    )
+    assert "ValueError: PRUNEPACK_ISA=sse9 cannot run here" in result.stderr
 
 
 def test_private_functions_refuse_an_unknown_isa() -> None:

@@ -202,6 +202,16 @@ def test_importance() -> None:
         pp.prune_masks(tensors, pp.NM(1, 2), importance=named([np.ones(3), np.ones(2)]))
 
 
+def test_tensors_have_names() -> None:
+    arrays: Any = [np.ones((4, 4))]
+    with pytest.raises(TypeError, match="tensors must be a mapping of names to arrays, got list"):
+        pp.prune_masks(arrays, pp.NM(2, 4))
+    with pytest.raises(
+        TypeError, match="importance must be a mapping of names to arrays, got list"
+    ):
+        pp.prune_masks(named(arrays), pp.NM(2, 4), importance=arrays)
+
+
 @pytest.mark.parametrize("call", [pp.prune, pp.prune_mask, pp.verify])
 def test_one_tensor_is_no_model(call: Any) -> None:
     with pytest.raises(ValueError, match=r"scope 'model' ranks the weights of several tensors"):

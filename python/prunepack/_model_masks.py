@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ._arrays import ArrayLike, Weights, as_array, resolve_threads
@@ -10,7 +11,7 @@ from ._patterns import Pattern, Unstructured, check_pattern
 from ._together import RankedTensor, exactly, pruned_together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ._together import Look, Seen
 
@@ -48,7 +49,7 @@ def prune_masks(
     Raises
     ------
     TypeError
-        If a tensor is no array of a dtype that can be pruned.
+        If `tensors` or `importance` is no mapping, or a tensor no array of a dtype that can be pruned.
     ValueError
         If `importance` has other names or shapes, `pattern` does not fit a shape, or its bounds
         leave no way to prune as many as it says.
@@ -69,12 +70,14 @@ def prune_masks(
     >>> packed = {name: pp.pack(w, masks[name]) for name, w in model.items()}
     """
     check_pattern(pattern)
+    _check_named(tensors, "tensors")
     threads = resolve_threads(num_threads)
     ranked = {
         name: Weights.of(as_array(w, f"tensor {name!r}"), f"tensor {name!r}")
         for name, w in tensors.items()
     }
     if importance is not None:
+        _check_named(importance, "importance")
         ranked = _importances(importance, ranked)
     patterns: Mapping[str, Pattern] = dict.fromkeys(ranked, pattern)
     if isinstance(pattern, Unstructured) and pattern.scope == "model":
@@ -83,6 +86,12 @@ def prune_masks(
         name: Mask(weights.shape, mask_bits(weights, patterns[name], None, threads))
         for name, weights in ranked.items()
     }
+
+
+def _check_named(tensors: object, argument: str) -> None:
+    if not isinstance(tensors, Mapping):
+        msg = f"{argument} must be a mapping of names to arrays, got {type(tensors).__name__}"
+        raise TypeError(msg)
 
 
 def _together(

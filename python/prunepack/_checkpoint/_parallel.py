@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from .._arrays import resolve_threads
+from .._machine import isa
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -46,6 +47,7 @@ def in_order(
     in its place; what has not begun by then never does.
     """
     threads = resolve_threads(num_threads)
+    isa()  # a PRUNEPACK_ISA that cannot run here is no tensor's fault
     if threads == 1:
         for name in names:
             yield name, function(name, 1)
