@@ -11,8 +11,7 @@ namespace {
 // A range of keys, in equal parts that have a digit each.
 class CutWindow {
  public:
-  static constexpr unsigned kDigitBits =
-      6;  // few enough for the digits beyond it to fit a byte, too
+  static constexpr unsigned kDigitBits = 6;  // so few that digits beyond it fit a byte, too
 
   CutWindow(std::uint64_t low, std::uint64_t high) noexcept : low_(low) {
     while ((high - low) >> shift_ >> kDigitBits != 0) ++shift_;

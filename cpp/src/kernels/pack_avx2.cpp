@@ -70,8 +70,9 @@ void store_16_bytes(void* to, __m128i bytes) noexcept {
   _mm_storeu_si128(static_cast<__m128i*>(to), bytes);
 }
 
+// As floats: GCC stores a double as one that must be aligned.
 void store_high_8_bytes(void* to, __m128i bytes) noexcept {
-  _mm_storeh_pd(static_cast<double*>(to), _mm_castsi128_pd(bytes));
+  _mm_storeh_pi(static_cast<__m64*>(to), _mm_castsi128_ps(bytes));
 }
 
 // Two times 8 bytes.
