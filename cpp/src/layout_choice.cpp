@@ -24,7 +24,7 @@ Costs costs_of_avx512(Dtype dtype, Activations activations) {
       return {0.54, 0.59, 0.78, 0.68, 0.55, 0.7};
     case Dtype::int8:
       if (activations == Activations::int8) return {0.4, 0.56, 0.45, 0.45, 1.1, 0.85};
-      return {0.95, 1.3, 1.2, 1.2, 1.1, 0.65};
+      return {0.95, 1.3, 1.2, 1.2, 1.1, 0.78};
     default:
       return {0.31, 0.37, 0.36, 0.36, 0.35, 1};
   }

@@ -74,12 +74,10 @@ std::vector<std::int32_t> row_sums(const PackedMatrix& matrix,
 
 // Equal stripes of whole chunks. A panel and the activations it is multiplied with fit into an L1
 // cache of 32 KiB together, with room for what is fetched ahead: activations that the panel drives
-// out are missed by the next one. But panels must not be so short that the calls count.
-std::vector<std::size_t> stripes_of(const Prepared& prepared) {
+// out are missed by the next one. But panels must not be so short that the calls count. `kept` is
+// the part of the elements that panels hold.
+std::vector<std::size_t> stripes_of(const Prepared& prepared, double kept) {
   constexpr double in_l1 = 24 * 1024, least_chunks = 8, most_chunks = 64;
-  const auto elements = static_cast<double>(std::max<std::size_t>(prepared.rows, 1) *
-                                            std::max<std::size_t>(prepared.columns, 1));
-  const double kept = static_cast<double>(prepared.row_offsets.back()) / elements;
   const double element_bytes = 0.125 + kept * static_cast<double>(width(prepared.dtype));
   const double chunk_bytes =
       kChunkBlocks * kBlockColumns * (sizeof(float) + kPanelRows * element_bytes);
@@ -90,6 +88,13 @@ std::vector<std::size_t> stripes_of(const Prepared& prepared) {
   std::vector<std::size_t> firsts;
   for (std::size_t i = 0; i <= stripes; ++i) firsts.push_back(chunks * i / stripes * kChunkBlocks);
   return firsts;
+}
+
+// The part of a matrix's elements that is kept.
+double density(const Prepared& prepared) {
+  const auto elements = static_cast<double>(std::max<std::size_t>(prepared.rows, 1) *
+                                            std::max<std::size_t>(prepared.columns, 1));
+  return static_cast<double>(prepared.row_offsets.back()) / elements;
 }
 
 // Where each panel goes, and how much work comes before it.
@@ -128,13 +133,17 @@ Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::option
   prepared.blocks = round_up(columns, kChunkBlocks * kBlockColumns) / kBlockColumns;
   prepared.packed = matrix;
   prepared.row_offsets = row_offsets(kernels, matrix);
-  prepared.stripes = stripes_of(prepared);
+  prepared.stripes = stripes_of(prepared, density(prepared));
 
-  const PanelSurvey survey(matrix, prepared, threads);
+  PanelSurvey survey(matrix, prepared, threads);
   const LayoutChoice choice = choose_layout(survey, prepared, kernels.isa, activations, wanted);
   prepared.layout = choice.layout;
   prepared.kept = choice.kept;
   prepared.breadth = choice.breadth;
+  if (prepared.layout == Layout::dense) {
+    prepared.stripes = stripes_of(prepared, 1);
+    survey = PanelSurvey(matrix, prepared, threads);
+  }
   place_panels(survey, prepared);
 
   const std::vector<std::size_t>& offsets = prepared.row_offsets;
