@@ -110,9 +110,8 @@ def _read_goals() -> tuple[float, list[Goal]]:
 
 
 def _run(harness: Path, goals: list[Goal], options: argparse.Namespace) -> dict[str, Any]:
-    names = sorted({re.escape(f"{goal.benchmark}_{goal.dtype}") for goal in goals})
-    isas = sorted({goal.isa for goal in goals})
-    wanted = f"^({'|'.join(names)})/({'|'.join(isas)})/bytes:{options.size}/threads"
+    names = sorted({re.escape(f"{goal.benchmark}_{goal.dtype}/{goal.isa}") for goal in goals})
+    wanted = f"^({'|'.join(names)})/bytes:{options.size}/threads"
     with tempfile.TemporaryDirectory() as folder:
         out = options.out or Path(folder) / "results.json"
         command = [
