@@ -96,7 +96,7 @@ def walk_linear(
     where: dict[str, Any],
 ) -> None:
     """Prepare a row in each layout, and multiply it with two, each array against its own cliff."""
-    for layout in ("dense", "bitmask", "nm4", "nm16", "blocks", "index"):
+    for layout in ("dense", "bitmask", "nm4", "nm16", "blocks", "index", "csr"):
         matrix = _core.prepare(mask, values, element, 1, cols, layout, "float32", **where)
         arrays = np.ones((2, cols), np.float32), np.ones(1, np.float32), np.ones((2, 1), np.float32)
         x, scales, out = (

@@ -34,7 +34,7 @@ PRODUCTS = [
     (BFLOAT16, "bfloat16"),
     (INT8, "int8"),
 ]
-LAYOUTS = ("dense", "bitmask", "nm4", "nm16", "blocks", "index")
+LAYOUTS = ("dense", "bitmask", "nm4", "nm16", "blocks", "index", "csr")
 SHAPES = ((1, 1), (16, 64), (17, 65), (5, 300))
 LARGE = (517, 1003)
 
@@ -282,7 +282,7 @@ def test_the_same_bits_on_any_number_of_threads(
         ("3:4", {"nm4"}),
         ("13:16", {"nm16"}),
         ("16x1 blocks", {"blocks"}),
-        ("90 %", {"index", "bitmask", "nm16"}),
+        ("90 %", {"index", "bitmask", "nm16", "csr"}),
         ("none", {"dense"}),
     ],
 )

@@ -125,7 +125,7 @@ quick = {
     "to_dense": lambda: packed.to_dense(num_threads=1),
     "to_mask": lambda: packed.to_mask().to_bool(),
     "prepare": lambda: [pp.PackedTensor(*parts).prepare(layout) for layout in
-                        (None, "dense", "bitmask", "nm4", "nm16", "blocks", "index")],
+                        (None, "dense", "bitmask", "nm4", "nm16", "blocks", "index", "csr")],
     "linear": lambda: pp.linear(x, packed, num_threads=1),
     "linear on threads": lambda: pp.linear(x, prepared, num_threads=3),
     "@": lambda: packed @ w,

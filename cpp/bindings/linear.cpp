@@ -17,8 +17,8 @@ struct BoundMatrix {
   py::array values;
 };
 
-constexpr const char* kLayoutNames[kLayouts] = {"dense", "bitmask", "nm4",
-                                                "nm16",  "blocks",  "index"};
+constexpr const char* kLayoutNames[kLayouts] = {"dense",  "bitmask", "nm4", "nm16",
+                                                "blocks", "index",   "csr"};
 
 std::optional<Layout> layout_called(const std::optional<std::string>& wanted) {
   if (!wanted) return std::nullopt;

@@ -21,6 +21,7 @@ void check_panels(const Kernels& tested, Effort effort, Report& report);
 
 // The kernels of lists.h.
 void check_lists(const Kernels& tested, Report& report);
+void check_list_dots(const Kernels& tested, Report& report);
 
 // linear() with `tested` on 2 and 5 threads against one.
 void check_linear(const Kernels& tested, Effort effort, Report& report);

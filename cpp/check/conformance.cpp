@@ -84,6 +84,7 @@ int run(int argc, char** argv) {
       check_kernels(*table, options.effort, report);
       check_panels(*table, options.effort, report);
       check_lists(*table, report);
+      check_list_dots(*table, report);
     }
     check_tensors(*table, options.effort, report);
     check_linear(*table, options.effort, report);

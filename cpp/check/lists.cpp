@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "check.h"
+#include "matrices.h"
 #include "memory.h"
 #include "weights.h"
 
@@ -86,54 +88,101 @@ float float_at(const std::uint8_t* floats, std::size_t i) {
   return x;
 }
 
-void check_product(const ListKernels& tested, Report& report) {
-  constexpr std::size_t columns = 300;
-  const Distribution& normal = called("normal");
-  Outputs out(kMostListBatch * sizeof(float));
-  for (const std::size_t batch : kListBatches) {
-    Random random(batch);
-    // x ends where the next byte faults: 300 columns of 8 rows and more are whole lines.
-    Guarded memory(columns * batch * sizeof(float));
-    const std::uint8_t* const x = memory.tail(columns * batch * sizeof(float));
-    normal.fill(random, Dtype::float32, memory.begin(), memory.size() / sizeof(float));
-    memory.seal();
-    for (std::size_t count = 0; count <= columns; count += count < 40 ? 1 : 37) {
-      // The list touches a forbidden page, too.
-      Guarded places(columns * sizeof(std::uint16_t)), values(columns * sizeof(float));
-      auto* const at = places.end() - count * sizeof(std::uint16_t);
-      auto* const of = values.end() - count * sizeof(float);
-      normal.fill(random, Dtype::float32, of, count);
-      for (std::size_t i = 0; i < count; ++i) {
-        const auto column =
-            static_cast<std::uint16_t>(i + 1 == count ? columns - 1 : random.below(columns));
-        std::memcpy(at + i * sizeof column, &column, sizeof column);
-      }
-      out.prepare(batch * sizeof(float), 4 * (count % 16));
-      std::fill_n(reinterpret_cast<float*>(out.actual()), batch, 1.0f);
-      const List list{reinterpret_cast<const std::uint16_t*>(at),
-                      reinterpret_cast<const float*>(of), count};
+// Lists whose columns and values touch a forbidden page. Every second list is looked at.
+class TestLists {
+ public:
+  TestLists(Dtype dtype, std::size_t count, std::size_t columns, std::size_t most, Random& random)
+      : dtype_(dtype) {
+    for (std::size_t i = 0; i <= 2 * count; ++i) {
+      begins_.push_back(i == 0 ? kFirst : begins_.back() + random.below(most + 1));
+    }
+    begins_[2 * count] = begins_[2 * count - 1];  // the last that is looked at ends at the page
+    const std::size_t kept = begins_.back() - kFirst;
+    places_.emplace(kept * sizeof(std::uint16_t) + 1);  // pages even of nothing
+    values_.emplace(kept * width(dtype) + 1);
+    called("normal").fill(random, dtype, values(), kept);
+    for (std::size_t i = 0; i < kept; ++i) {
+      const auto column =
+          static_cast<std::uint16_t>(i + 1 == kept ? columns - 1 : random.below(columns));
+      std::memcpy(places() + i * sizeof column, &column, sizeof column);
+    }
+    lists_ = {.columns = reinterpret_cast<const std::uint16_t*>(places()),
+              .values = values(),
+              .begins = begins_.data(),
+              .stride = 2,
+              .count = count,
+              .readable = kept};
+  }
+
+  const Lists& get() const { return lists_; }
+
+  // Of list i, each value with its column.
+  template <class Visit>
+  void visit(std::size_t i, const Visit& visit) const {
+    for (std::size_t e = begins_[2 * i] - kFirst; e < begins_[2 * i + 1] - kFirst; ++e) {
+      visit(number_at(dtype_, lists_.values, e), std::size_t{lists_.columns[e]});
+    }
+  }
+
+ private:
+  static constexpr std::size_t kFirst = 1000;  // begins are counted from the first
+
+  std::uint8_t* places() { return places_->end() - (begins_.back() - kFirst) * 2; }
+  std::uint8_t* values() { return values_->end() - (begins_.back() - kFirst) * width(dtype_); }
+
+  Dtype dtype_;
+  std::vector<std::size_t> begins_;
+  std::optional<Guarded> places_, values_;
+  Lists lists_{};
+};
+
+// Runs a product with lists and holds its sums, to which 1 is added, to those in float64.
+template <class Product>
+void compare_sums(Dtype dtype, std::size_t batch, Report& report, const Product& product) {
+  constexpr std::size_t columns = 304;
+  Outputs out(40 * kMostListBatch * sizeof(float));
+  for (std::size_t count = 1; count <= 40; count += count < 4 ? 1 : 9) {
+    for (const std::size_t most : {0u, 3u, 7u, 8u, 17u, 40u, 150u}) {
+      Random random(batch * 100'000 + count * 1000 + most);
+      // x ends where the next byte faults: so many columns are whole lines.
+      Guarded memory(columns * batch * sizeof(float));
+      const std::uint8_t* const x = memory.tail(columns * batch * sizeof(float));
+      called("normal").fill(random, Dtype::float32, memory.begin(), memory.size() / sizeof(float));
+      memory.seal();
+      const TestLists lists(dtype, count, columns, most, random);
+      out.prepare(count * batch * sizeof(float), 4 * (count % 16));
+      std::fill_n(reinterpret_cast<float*>(out.actual()), count * batch, 1.0f);
       report.compare(
-          {Dtype::float32, normal.name, {{{"count", count}, {"batch", batch}}}},
+          {dtype, "normal", {{{"lists", count}, {"most", most}, {"batch", batch}}}},
           [&] {
-            tested.product(list, reinterpret_cast<const float*>(x), batch,
-                           reinterpret_cast<float*>(out.actual()));
+            product(lists.get(), reinterpret_cast<const float*>(x),
+                    reinterpret_cast<float*>(out.actual()));
           },
           [&] {
-            for (std::size_t b = 0; b < batch; ++b) {
-              double exact = 1, magnitude = 1;
-              for (std::size_t i = 0; i < count; ++i) {
-                const double term = static_cast<double>(list.values[i]) *
-                                    static_cast<double>(float_at(x, list.columns[i] * batch + b));
+            for (std::size_t i = 0; i < count * batch; ++i) {
+              double exact = 1, magnitude = 1, terms = 1;
+              lists.visit(i / batch, [&](double value, std::size_t column) {
+                const double term =
+                    value * static_cast<double>(float_at(x, column * batch + i % batch));
                 exact += term;
                 magnitude += std::fabs(term);
-              }
-              const double error = std::fabs(float_at(out.actual(), b) - exact);
-              if (!(error <= static_cast<double>(count + 1) * 0x1.01p-24 * magnitude)) return false;
+                ++terms;
+              });
+              const double error = std::fabs(float_at(out.actual(), i) - exact);
+              if (!(error <= terms * 0x1.01p-24 * magnitude)) return false;
             }
-            std::memcpy(out.expected(), out.actual(), batch * sizeof(float));
+            std::memcpy(out.expected(), out.actual(), count * batch * sizeof(float));
             return out.agree();  // wrote nothing else
           });
     }
+  }
+}
+
+void check_product(const ListKernels& tested, Report& report) {
+  for (const std::size_t batch : kListBatches) {
+    compare_sums(Dtype::float32, batch, report, [&](const Lists& lists, const float* x, float* y) {
+      tested.product(lists, x, batch, y);
+    });
   }
 }
 
@@ -145,6 +194,14 @@ void check_lists(const Kernels& tested, Report& report) {
   check_columns(*tested.lists, scalar, report);
   check_values(*tested.lists, scalar, report);
   check_product(*tested.lists, report);
+  report.end();
+}
+
+void check_list_dots(const Kernels& tested, Report& report) {
+  report.begin(tested.isa, "list_dots");
+  for (const Dtype dtype : {Dtype::float32, Dtype::float16, Dtype::bfloat16, Dtype::int8}) {
+    compare_sums(dtype, 1, report, (*tested.list_dots)[dtype]);
+  }
   report.end();
 }
 

@@ -15,7 +15,8 @@ namespace prunepack::check {
 namespace {
 
 constexpr const char* kLayoutNames[kLayouts] = {"panel_dense", "panel_bitmask", "panel_nm4",
-                                                "panel_nm16",  "panel_blocks",  "panel_index"};
+                                                "panel_nm16",  "panel_blocks",  "panel_index",
+                                                "csr"};
 
 struct Factors {
   Product product;
@@ -280,7 +281,7 @@ void compare_linear(const Kernels& tested, Effort effort, Report& report) {
 }  // namespace
 
 void check_panels(const Kernels& tested, Effort effort, Report& report) {
-  for (std::size_t i = 0; i < kLayouts; ++i) {
+  for (std::size_t i = 0; i < kPanelLayouts; ++i) {
     report.begin(tested.isa, kLayoutNames[i]);
     check_layout(tested, static_cast<Layout>(i), effort, report);
     report.end();

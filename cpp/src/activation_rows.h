@@ -21,6 +21,8 @@ class ActivationRows {
     if (widen_ != nullptr) widened_ = Scratch<float>(columns);
   }
 
+  bool are_float32() const { return widen_ == nullptr; }
+
   // A row as it lies in memory.
   const std::uint8_t* bits(std::size_t row) const { return x_ + row * columns_ * bytes_; }
 

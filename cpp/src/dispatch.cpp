@@ -33,7 +33,8 @@ constexpr Kernels kAvx512 = {
     .panels = {&avx512::panel_dense, &avx512::panel_bitmask, &avx512::panel_nm4,
                &avx512::panel_nm16, &avx512::panel_blocks, &avx512::panel_index},
     .dots = {},
-    .lists = &avx512::lists};
+    .lists = &avx512::lists,
+    .list_dots = &avx2::list_dots};
 #endif
 
 #ifdef PRUNEPACK_CPU_HAS_AVX512DOT
@@ -74,9 +75,10 @@ constexpr Kernels kTables[] = {
      .apply_mask = &avx2::apply_mask,
      .count_bits = avx2::count_bits,
      .panels = {&avx2::panel_dense, &avx2::panel_bitmask, &avx2::panel_nm4, &avx2::panel_nm16,
-                &avx2::panel_blocks, &avx2::panel_index},
+                &avx2::panel_blocks, &scalar::panel_index},
      .dots = {},
-     .lists = &avx2::lists},
+     .lists = &avx2::lists,
+     .list_dots = &avx2::list_dots},
 #endif
 #ifdef PRUNEPACK_CPU_HAS_NEON
     {.isa = Isa::neon,
@@ -97,9 +99,10 @@ constexpr Kernels kTables[] = {
      .apply_mask = &neon::apply_mask,
      .count_bits = neon::count_bits,
      .panels = {&neon::panel_dense, &neon::panel_bitmask, &neon::panel_nm4, &neon::panel_nm16,
-                &neon::panel_blocks, &neon::panel_index},
+                &neon::panel_blocks, &scalar::panel_index},
      .dots = {},
-     .lists = &neon::lists},
+     .lists = &neon::lists,
+     .list_dots = &neon::list_dots},
 #endif
     {.isa = Isa::scalar,
      .nm_mask = &scalar::nm_mask,
@@ -121,7 +124,8 @@ constexpr Kernels kTables[] = {
      .panels = {&scalar::panel_dense, &scalar::panel_bitmask, &scalar::panel_nm4,
                 &scalar::panel_nm16, &scalar::panel_blocks, &scalar::panel_index},
      .dots = {},
-     .lists = &scalar::lists},
+     .lists = &scalar::lists,
+     .list_dots = &scalar::list_dots},
 };
 
 bool can_run(const Kernels& table) noexcept {

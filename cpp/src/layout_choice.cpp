@@ -12,35 +12,40 @@ namespace {
 struct Costs {
   double dense, bitmask, nm4, nm16, blocks;
   double index;  // of a slot
+  double csr;    // of an element kept
 };
 
-// Measured on Zen 4 (GCC 12), one row of activations.
+// Of a layout that is only used where it is asked for.
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+// Measured on Zen 4 (GCC 12), one row of activations. (Lists were not measured beside the index.)
 Costs costs_of_avx512(Dtype dtype, Activations activations) {
   switch (dtype) {
     case Dtype::float16:
-      return {0.5, 0.72, 0.8, 0.8, 0.7, 0.7};
+      return {0.5, 0.72, 0.8, 0.8, 0.7, 0.7, kNever};
     case Dtype::bfloat16:
-      if (activations == Activations::bfloat16) return {0.32, 0.44, 0.41, 0.5, 0.55, 0.7};
-      return {0.54, 0.59, 0.78, 0.68, 0.55, 0.7};
+      if (activations == Activations::bfloat16) return {0.32, 0.44, 0.41, 0.5, 0.55, 0.7, kNever};
+      return {0.54, 0.59, 0.78, 0.68, 0.55, 0.7, kNever};
     case Dtype::int8:
-      if (activations == Activations::int8) return {0.4, 0.56, 0.45, 0.45, 1.1, 0.85};
-      return {0.95, 1.3, 1.2, 1.2, 1.1, 0.78};
+      if (activations == Activations::int8) return {0.4, 0.56, 0.45, 0.45, 1.1, 0.85, kNever};
+      return {0.95, 1.3, 1.2, 1.2, 1.1, 0.78, kNever};
     default:
-      return {0.31, 0.37, 0.36, 0.36, 0.35, 1};
+      return {0.31, 0.37, 0.36, 0.36, 0.35, 1, kNever};
   }
 }
 
-// The same; the index costs mostly the eight loads that stand for a gather.
+// The same, where memory was faster. Lists of 16 bits cost 0.19 with one row of activations, but
+// with two to eight they are slower than dense panels up to the sparsity that this stands for.
 Costs costs_of_avx2(Dtype dtype) {
   switch (dtype) {
     case Dtype::float16:
-      return {0.42, 1.0, 0.65, 1.1, 0.75, 2.4};
+      return {0.42, 1.28, 0.65, 1.6, 0.75, kNever, 0.3};
     case Dtype::bfloat16:
-      return {0.42, 0.82, 0.65, 1.1, 0.85, 3.2};
+      return {0.6, 1.2, 0.65, 1.4, 0.85, kNever, 0.28};
     case Dtype::int8:
-      return {0.86, 1.65, 1.6, 2.5, 1.1, 3.2};
+      return {1.15, 2.3, 1.6, 2.5, 1.1, kNever, 0.19};
     default:
-      return {0.35, 0.5, 0.33, 0.55, 0.45, 3};
+      return {0.5, 0.62, 0.33, 1, 0.45, kNever, 0.21};
   }
 }
 
@@ -51,9 +56,9 @@ Costs costs_of(Isa isa, Dtype dtype, Activations activations) {
     case Isa::avx2:
       return costs_of_avx2(dtype);
     case Isa::neon:
-      return {0.5, 2, 0.8, 0.8, 0.6, 3};
+      return {0.5, 2, 0.8, 0.8, 0.6, kNever, 0.3};
     default:
-      return {8, 10, 10, 10, 9, 12};
+      return {8, 10, 10, 10, 9, kNever, 0.7};
   }
 }
 
@@ -63,7 +68,7 @@ double registers_of(const Prepared& matrix) {
   return elements * static_cast<double>(width(matrix.dtype)) / 64;
 }
 
-// The registers that a layout computes with.
+// The registers that a layout computes with, or the elements.
 double registers_in(const PanelSurvey& survey, const Prepared& matrix) {
   const std::size_t parts = 4 / width(matrix.dtype);
   switch (matrix.layout) {
@@ -78,6 +83,8 @@ double registers_in(const PanelSurvey& survey, const Prepared& matrix) {
              static_cast<double>(parts);
     case Layout::index:
       return static_cast<double>(survey.all().index_slots);
+    case Layout::csr:
+      return static_cast<double>(survey.all().elements);
     default:
       return registers_of(matrix);
   }
@@ -93,6 +100,8 @@ double cost_of_register(Layout layout, const Costs& costs) {
       return costs.blocks;
     case Layout::index:
       return costs.index;
+    case Layout::csr:
+      return costs.csr;
     case Layout::nm4:
       return costs.nm4;
     default:
@@ -154,6 +163,7 @@ std::size_t block_slots(const PanelNeeds& needs, std::size_t breadth) {
 
 std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix, std::size_t blocks) {
   const std::size_t bytes = width(matrix.dtype), parts = 4 / bytes;
+  if (matrix.layout == Layout::csr) return needs.elements * (sizeof(std::uint16_t) + bytes);
   const auto stream = [&] {
     switch (matrix.layout) {
       case Layout::dense:
@@ -190,6 +200,7 @@ LayoutChoice choose_layout(const PanelSurvey& survey, const Prepared& matrix, Is
     candidate.layout = choice.layout;
     candidate.kept = choice.kept;
     candidate.breadth = choice.breadth;
+    if (cost_of_register(choice.layout, costs) == kNever) continue;
     double time = likely_time(survey, candidate, costs);
     // What gains little there with one row of activations loses with several, because weights that
     // are looked up cost more for each of them.

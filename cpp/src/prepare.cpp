@@ -1,4 +1,5 @@
-// Puts a packed matrix into panels: surveys its masks, chooses a layout, and writes each panel.
+// Makes a packed matrix ready for computing: surveys its masks, chooses a layout, and writes each
+// panel, or the lists.
 #include <algorithm>
 #include <cstdlib>
 #include <numeric>
@@ -9,17 +10,18 @@
 #include "panel_writers.h"
 #include "prunepack/linear.h"
 #include "prunepack/threads.h"
+#include "row_lists.h"
 #include "scratch.h"
 
 namespace prunepack {
 namespace {
 
-// Zeroed memory for panels, and for what kernels may read behind them.
-std::shared_ptr<std::uint8_t> zeroed(std::size_t bytes) {
-  const ScratchBlock block = allocate_block(bytes + kPanelAlignment);
+// Memory that is set to zeros, because panels have gaps, and kernels read beyond their end.
+template <class Item>
+std::shared_ptr<Item> zeroed(std::size_t items) {
+  const ScratchBlock block = allocate_block(items * sizeof(Item) + kPanelAlignment);
   std::memset(block.memory, 0, block.bytes);
-  return {static_cast<std::uint8_t*>(block.memory),
-          [](std::uint8_t* panels) { std::free(panels); }};
+  return {static_cast<Item*>(block.memory), [](Item* memory) { std::free(memory); }};
 }
 
 template <class Bits>
@@ -37,6 +39,8 @@ void write_panel(const PanelSource<Bits>& from, PanelStream out) {
       return write_blocks(from, out);
     case Layout::index:
       return write_index(from, out);
+    case Layout::csr:
+      break;  // has no panels
   }
 }
 
@@ -112,6 +116,71 @@ void place_panels(const PanelSurvey& survey, Prepared& prepared) {
   std::partial_sum(prepared.work.begin(), prepared.work.end(), prepared.work.begin());
 }
 
+// Writes the panels of a matrix that is surveyed.
+void make_panels(const Kernels& kernels, const PanelSurvey& survey, Prepared& prepared,
+                 unsigned threads) {
+  place_panels(survey, prepared);
+  const PackedMatrix& matrix = prepared.packed;
+  const std::vector<std::size_t>& offsets = prepared.row_offsets;
+  const auto panels = zeroed<std::uint8_t>(prepared.nbytes());
+  if (width(matrix.dtype) == 4) {
+    write_panels<std::uint32_t>(kernels, matrix, offsets, prepared, panels.get(), threads);
+  } else if (width(matrix.dtype) == 2) {
+    write_panels<std::uint16_t>(kernels, matrix, offsets, prepared, panels.get(), threads);
+  } else {
+    write_panels<std::uint8_t>(kernels, matrix, offsets, prepared, panels.get(), threads);
+    prepared.row_sums = row_sums(matrix, offsets);
+  }
+  prepared.panels = panels;
+}
+
+// Where the list of each row begins, stripe after stripe, and the end.
+std::vector<std::size_t> list_begins(const Kernels& kernels, const Prepared& prepared) {
+  const std::vector<std::size_t>& offsets = prepared.row_offsets;
+  const std::size_t stripes = list_stripes(prepared.columns);
+  std::vector<std::size_t> begins(stripes * prepared.rows + 1);
+  for (std::size_t row = 0; row < prepared.rows; ++row) {
+    std::size_t left = offsets[row + 1] - offsets[row];
+    for (std::size_t stripe = 0; stripe < stripes; ++stripe) {
+      const StripeMask mask(prepared.packed, row, stripe);
+      const std::size_t count = std::min(kernels.count_bits(mask.begin, mask.bytes), left);
+      begins[stripe * prepared.rows + row + 1] = count;
+      left -= count;
+    }
+  }
+  std::partial_sum(begins.begin(), begins.end(), begins.begin());
+  return begins;
+}
+
+// Writes the lists of a matrix, and copies its values, because they are read at half the speed
+// where they do not lie on huge pages, or one stripe after the other. Kernels may write beyond a
+// list, where another is, so each is written elsewhere first.
+void make_lists(const Kernels& kernels, Prepared& prepared, unsigned threads) {
+  prepared.list_begins = list_begins(kernels, prepared);
+  const std::vector<std::size_t>& begins = prepared.list_begins;
+  const std::size_t bytes = width(prepared.dtype), stripes = list_stripes(prepared.columns);
+  const auto columns = zeroed<std::uint16_t>(begins.back());
+  const auto values = zeroed<std::uint8_t>(begins.back() * bytes);
+  parallel_for(prepared.panel_count(), threads, [&](std::size_t panel) {
+    Scratch<std::uint16_t> room(kListRoom);
+    const std::size_t end = std::min(prepared.rows, (panel + 1) * kPanelRows);
+    for (std::size_t row = panel * kPanelRows; row < end; ++row) {
+      const auto* packed = static_cast<const std::uint8_t*>(prepared.packed.values) +
+                           prepared.row_offsets[row] * bytes;
+      for (std::size_t stripe = 0; stripe < stripes; ++stripe) {
+        const std::size_t* const begin = begins.data() + stripe * prepared.rows + row;
+        const std::size_t count = begin[1] - begin[0];
+        write_list(*kernels.lists, {prepared.packed, row, stripe}, count, room.get());
+        std::copy_n(room.get(), count, columns.get() + *begin);
+        std::copy_n(packed, count * bytes, values.get() + *begin * bytes);
+        packed += count * bytes;
+      }
+    }
+  });
+  prepared.list_columns = columns;
+  prepared.list_values = values;
+}
+
 bool has_kernels(Dtype dtype) {
   return dtype == Dtype::float32 || dtype == Dtype::float16 || dtype == Dtype::bfloat16 ||
          dtype == Dtype::int8;
@@ -140,23 +209,15 @@ Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::option
   prepared.layout = choice.layout;
   prepared.kept = choice.kept;
   prepared.breadth = choice.breadth;
+  if (prepared.layout == Layout::csr) {
+    make_lists(kernels, prepared, threads);
+    return prepared;
+  }
   if (prepared.layout == Layout::dense) {
     prepared.stripes = stripes_of(prepared, 1);
     survey = PanelSurvey(matrix, prepared, threads);
   }
-  place_panels(survey, prepared);
-
-  const std::vector<std::size_t>& offsets = prepared.row_offsets;
-  const std::shared_ptr<std::uint8_t> panels = zeroed(prepared.nbytes());
-  if (width(matrix.dtype) == 4) {
-    write_panels<std::uint32_t>(kernels, matrix, offsets, prepared, panels.get(), threads);
-  } else if (width(matrix.dtype) == 2) {
-    write_panels<std::uint16_t>(kernels, matrix, offsets, prepared, panels.get(), threads);
-  } else {
-    write_panels<std::uint8_t>(kernels, matrix, offsets, prepared, panels.get(), threads);
-    prepared.row_sums = row_sums(matrix, offsets);
-  }
-  prepared.panels = panels;
+  make_panels(kernels, survey, prepared, threads);
   return prepared;
 }
 

@@ -76,11 +76,11 @@ std::size_t rows_to_expand(const Prepared& matrix, Activations activations) {
 
 ProductForm form_of_product(const Kernels& kernels, const Prepared& matrix, std::size_t batch,
                             Activations activations) {
+  if (matrix.layout == Layout::csr) return ProductForm::lists;
   // Fewer rows do not fill the registers of a list's product, and panels have kernels of their own
-  // for them. Those of the index layout gather, which only AVX-512 is good at.
-  constexpr std::size_t few = 8, very_few = 4;
-  const bool gathers = matrix.layout == Layout::index && kernels.isa != Isa::avx512;
-  if (batch <= (gathers ? very_few : few) || matrix.row_offsets.empty()) return ProductForm::panels;
+  // for them.
+  constexpr std::size_t few = 8;
+  if (batch <= few || matrix.row_offsets.empty()) return ProductForm::panels;
   if (time_of_lists(kernels, matrix, batch) < time_of_panels(kernels, matrix, activations)) {
     return ProductForm::lists;
   }

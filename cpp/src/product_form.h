@@ -1,5 +1,5 @@
-// What a product is computed from: the panels as they are, or something made of them or of the
-// packed matrix for this one product, because it pays for many rows of activations.
+// What a product is computed from: the panels or lists as they are, or something made of the panels
+// or of the packed matrix for this one product, because it pays for many rows of activations.
 #pragma once
 
 #include <cstddef>

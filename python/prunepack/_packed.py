@@ -219,7 +219,7 @@ class PackedTensor:
 
         Parameters
         ----------
-        layout : {"dense", "bitmask", "nm", "blocks", "index"}, optional
+        layout : {"dense", "bitmask", "nm", "blocks", "index", "csr"}, optional
             By default the one that is likely to be the fastest here, which can be "dense".
             "nm" is the smaller of "nm4" and "nm16", which can be asked for as well.
         activations : {"float32", "bfloat16", "int8"}, optional

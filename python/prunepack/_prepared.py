@@ -28,7 +28,7 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 # What x may be, with the kernels' word for it.
 X_DTYPES = {FLOAT32: "float32", np.dtype(np.float16): "float16", BFLOAT16: "bfloat16"}
 WEIGHT_DTYPES = (*X_DTYPES, np.dtype(np.int8))
-LAYOUTS = ("dense", "bitmask", "nm4", "nm16", "blocks", "index")
+LAYOUTS = ("dense", "bitmask", "nm4", "nm16", "blocks", "index", "csr")
 
 # What x may be rounded to, and the weights it goes with.
 ACTIVATIONS = {
@@ -113,7 +113,7 @@ class PreparedMatrix:
 
     @property
     def layout(self) -> str:
-        """The layout in use: dense, bitmask, nm4, nm16, blocks or index."""
+        """The layout in use: dense, bitmask, nm4, nm16, blocks, index or csr."""
         return self._panels.layout
 
     @property

@@ -279,9 +279,9 @@ void check_sums(const Parts& parts, const Memory& dense, Activation& in, const M
 }
 
 void multiplying(const Parts& given, Input& input) {
-  constexpr std::optional<Layout> layouts[] = {std::nullopt, Layout::dense, Layout::bitmask,
-                                               Layout::nm4,  Layout::nm16,  Layout::blocks,
-                                               Layout::index};
+  constexpr std::optional<Layout> layouts[] = {std::nullopt,  Layout::dense, Layout::bitmask,
+                                               Layout::nm4,   Layout::nm16,  Layout::blocks,
+                                               Layout::index, Layout::csr};
   Parts parts = given;
   const std::optional<Layout> layout = input.one_of(layouts);
   const bool small = input.below(4) != 0, scaled = input.below(2) == 0,

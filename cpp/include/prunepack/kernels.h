@@ -145,9 +145,10 @@ struct Kernels {
   const PerDtype<ExpandStream>* expand_stream;
   const PerDtype<ApplyMask>* apply_mask;
   CountBits count_bits;
-  const PanelProducts* panels[kLayouts];  // in the order of Layout
-  const PanelProducts* dots[kLayouts];    // the same for what panels does not have; or nullptr
+  const PanelProducts* panels[kPanelLayouts];  // in the order of Layout
+  const PanelProducts* dots[kPanelLayouts];    // the same for what panels does not have; or nullptr
   const ListKernels* lists;
+  const PerDtype<ListDots>* list_dots;  // nullptr for what no layer computes with
 };
 
 // The kernel for `product`, or nullptr if this table has nothing better than float32 activations.

@@ -50,9 +50,10 @@ inline constexpr std::size_t kPanelRows = 16, kBlockColumns = 16, kChunkBlocks =
 inline constexpr std::size_t kIndexBlocks = 2;
 inline constexpr std::size_t kPanelAlignment = 64;
 
-enum class Layout : std::uint8_t { dense, bitmask, nm4, nm16, blocks, index };
+enum class Layout : std::uint8_t { dense, bitmask, nm4, nm16, blocks, index, csr };
 
-inline constexpr std::size_t kLayouts = 6;
+inline constexpr std::size_t kLayouts = 7;
+inline constexpr std::size_t kPanelLayouts = 6;  // those before csr, which is lists (lists.h)
 
 // What is multiplied with what: weights, activations.
 enum class Product : std::uint8_t {

@@ -11,6 +11,20 @@
 namespace prunepack {
 namespace {
 
+// One list.
+struct List {
+  const std::uint16_t* columns;
+  const float* values;
+  std::size_t count;
+};
+
+inline List list_at(const Lists& lists, std::size_t i) noexcept {
+  const std::size_t* const begins = lists.begins + i * lists.stride;
+  const std::size_t before = begins[0] - lists.begins[0];
+  return {lists.columns + before, static_cast<const float*>(lists.values) + before,
+          begins[1] - begins[0]};
+}
+
 // Adds the products of element i to the sums of a chain.
 template <class Lanes, std::size_t registers>
 [[gnu::always_inline]] inline void add_element(const List& list, std::size_t i, const float* x,
@@ -25,8 +39,7 @@ template <class Lanes, std::size_t registers>
 
 // Elements take `chains` sums in turn, because a multiply-add takes several cycles.
 template <class Lanes, std::size_t registers, std::size_t chains>
-[[gnu::always_inline]] inline void list_product_of(const List& list, const float* x,
-                                                   float* out) noexcept {
+[[gnu::always_inline]] inline void add_list(const List& list, const float* x, float* out) noexcept {
   typename Lanes::Register sums[chains][registers];
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < registers; ++r) {
@@ -54,11 +67,13 @@ template <class Lanes, std::size_t registers, std::size_t chains>
 
 // The product for a batch, in registers that hold it; `most` are free for sums.
 template <class Lanes, std::size_t batch, std::size_t most>
-[[gnu::always_inline]] inline void list_product_with(const List& list, const float* x,
+[[gnu::always_inline]] inline void list_product_with(const Lists& lists, const float* x,
                                                      float* sums) noexcept {
   constexpr std::size_t registers = batch / Lanes::kCount;
   constexpr std::size_t chains = most / registers < 8 ? most / registers : 8;
-  list_product_of<Lanes, registers, chains>(list, x, sums);
+  for (std::size_t i = 0; i < lists.count; ++i) {
+    add_list<Lanes, registers, chains>(list_at(lists, i), x, sums + i * batch);
+  }
 }
 
 }  // namespace

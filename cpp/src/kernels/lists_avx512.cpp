@@ -1,4 +1,5 @@
 // Lists, AVX-512: 64 bits of the mask compress the numbers of their columns.
+#include "list_lanes_x86.h"
 #include "list_products.h"
 #include "list_rows.h"
 #include "panels_avx512.h"
@@ -7,7 +8,7 @@
 namespace prunepack::avx512 {
 namespace {
 
-struct Lanes16 {
+struct SixteenLanes {
   using Register = __m512;
   static constexpr std::size_t kCount = 16;
   static __m512 of(float x) noexcept { return _mm512_set1_ps(x); }
@@ -19,22 +20,12 @@ struct Lanes16 {
   }
 };
 
-struct Lanes8 {
-  using Register = __m256;
-  static constexpr std::size_t kCount = 8;
-  static __m256 of(float x) noexcept { return _mm256_set1_ps(x); }
-  static __m256 load(const float* from) noexcept { return _mm256_loadu_ps(from); }
-  static void store(float* to, __m256 lanes) noexcept { _mm256_storeu_ps(to, lanes); }
-  static __m256 add(__m256 a, __m256 b) noexcept { return _mm256_add_ps(a, b); }
-  static __m256 multiply_add(__m256 a, __m256 b, __m256 c) noexcept {
-    return _mm256_fmadd_ps(a, b, c);
-  }
-};
-
-void product(const List& list, const float* x, std::size_t batch, float* sums) noexcept {
-  if (batch == 8) return list_product_with<Lanes8, 8, 4>(list, x, sums);
-  if (batch == 16) return list_product_with<Lanes16, 16, 4>(list, x, sums);
-  list_product_with<Lanes16, 32, 4>(list, x, sums);
+void product(const Lists& lists, const float* x, std::size_t batch, float* sums) noexcept {
+  if (batch == 2) return list_product_with<TwoLanes, 2, 4>(lists, x, sums);
+  if (batch == 4) return list_product_with<FourLanes, 4, 4>(lists, x, sums);
+  if (batch == 8) return list_product_with<EightLanes, 8, 4>(lists, x, sums);
+  if (batch == 16) return list_product_with<SixteenLanes, 16, 4>(lists, x, sums);
+  list_product_with<SixteenLanes, 32, 4>(lists, x, sums);
 }
 
 // The numbers 0 to 63.

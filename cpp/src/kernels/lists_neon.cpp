@@ -8,7 +8,19 @@
 namespace prunepack::neon {
 namespace {
 
-struct Floats {
+struct TwoLanes {
+  using Register = float32x2_t;
+  static constexpr std::size_t kCount = 2;
+  static float32x2_t of(float x) noexcept { return vdup_n_f32(x); }
+  static float32x2_t load(const float* from) noexcept { return vld1_f32(from); }
+  static void store(float* to, float32x2_t lanes) noexcept { vst1_f32(to, lanes); }
+  static float32x2_t add(float32x2_t a, float32x2_t b) noexcept { return vadd_f32(a, b); }
+  static float32x2_t multiply_add(float32x2_t a, float32x2_t b, float32x2_t c) noexcept {
+    return vfma_f32(c, a, b);
+  }
+};
+
+struct FourLanes {
   using Register = float32x4_t;
   static constexpr std::size_t kCount = 4;
   static float32x4_t of(float x) noexcept { return vdupq_n_f32(x); }
@@ -20,10 +32,12 @@ struct Floats {
   }
 };
 
-void product(const List& list, const float* x, std::size_t batch, float* sums) noexcept {
-  if (batch == 8) return list_product_with<Floats, 8, 16>(list, x, sums);
-  if (batch == 16) return list_product_with<Floats, 16, 16>(list, x, sums);
-  list_product_with<Floats, 32, 16>(list, x, sums);
+void product(const Lists& lists, const float* x, std::size_t batch, float* sums) noexcept {
+  if (batch == 2) return list_product_with<TwoLanes, 2, 16>(lists, x, sums);
+  if (batch == 4) return list_product_with<FourLanes, 4, 16>(lists, x, sums);
+  if (batch == 8) return list_product_with<FourLanes, 8, 16>(lists, x, sums);
+  if (batch == 16) return list_product_with<FourLanes, 16, 16>(lists, x, sums);
+  list_product_with<FourLanes, 32, 16>(lists, x, sums);
 }
 
 void widen_float16(const void* values, std::size_t count, float* out) noexcept {

@@ -1,4 +1,5 @@
 // Lists, scalar: the definition.
+#include "list_products.h"
 #include "list_rows.h"
 #include "tables.h"
 #include "value.h"
@@ -14,10 +15,13 @@ void widen_float16(const void* values, std::size_t count, float* out) noexcept {
   }
 }
 
-void product(const List& list, const float* x, std::size_t batch, float* sums) noexcept {
-  for (std::size_t i = 0; i < list.count; ++i) {
-    const float* const column = x + list.columns[i] * batch;
-    for (std::size_t b = 0; b < batch; ++b) sums[b] += list.values[i] * column[b];
+void product(const Lists& lists, const float* x, std::size_t batch, float* sums) noexcept {
+  for (std::size_t i = 0; i < lists.count; ++i) {
+    const List list = list_at(lists, i);
+    for (std::size_t e = 0; e < list.count; ++e) {
+      const float* const column = x + list.columns[e] * batch;
+      for (std::size_t b = 0; b < batch; ++b) sums[i * batch + b] += list.values[e] * column[b];
+    }
   }
 }
 

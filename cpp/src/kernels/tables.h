@@ -30,6 +30,7 @@
   extern const PanelProducts panel_blocks;                                      \
   extern const PanelProducts panel_index;                                       \
   extern const ListKernels lists;                                               \
+  extern const PerDtype<ListDots> list_dots;                                    \
   std::size_t count_bits(const std::uint8_t* mask, std::size_t bytes) noexcept; \
   }
 PRUNEPACK_DECLARE(scalar)

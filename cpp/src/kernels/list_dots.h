@@ -1,0 +1,81 @@
+// Dot products of lists and one row of activations, for registers of any ISA. In an unnamed
+// namespace; key.h says why.
+//
+// `Lanes` are a few elements at once, kCount of them: zero, add, the sum of all lanes,
+// add_products(sums, values, columns, x), and products(values, columns, x, count), which are zeros
+// but for the first `count` ones, from -kCount to 2 * kCount.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+
+#include "prunepack/lists.h"
+
+namespace prunepack {
+namespace {
+
+// What list_dots_of adds up at a time.
+template <class Lanes>
+constexpr std::size_t kTwice = 2 * Lanes::kCount;
+
+// The dot product of `count` elements. kTwice more may be read.
+template <class Lanes, std::size_t width>
+[[gnu::always_inline]] inline float dot_of(const std::uint16_t* columns, const std::uint8_t* values,
+                                           std::size_t count, const float* x) noexcept {
+  constexpr std::size_t half = Lanes::kCount, step = kTwice<Lanes>;
+  typename Lanes::Register even = Lanes::zero(), odd = Lanes::zero();
+  for (; count >= step; count -= step, values += step * width, columns += step) {
+    even = Lanes::add_products(even, values, columns, x);
+    odd = Lanes::add_products(odd, values + half * width, columns + half, x);
+  }
+  // The rest takes the same way however long it is: where lists are short, a branch that the
+  // processor cannot foresee costs more than products with nothing.
+  const auto left = static_cast<std::ptrdiff_t>(count);
+  even = Lanes::add(even, Lanes::products(values, columns, x, left));
+  odd = Lanes::add(odd, Lanes::products(values + half * width, columns + half, x,
+                                        left - static_cast<std::ptrdiff_t>(half)));
+  return Lanes::sum(Lanes::add(even, odd));
+}
+
+// The same where nothing behind them may be read.
+template <class Lanes, std::size_t width>
+[[gnu::noinline, gnu::cold]] float last_dot_of(const std::uint16_t* columns,
+                                               const std::uint8_t* values, std::size_t count,
+                                               const float* x) noexcept {
+  float sum = 0;
+  for (std::size_t i = 0; i < count; i += kTwice<Lanes>) {
+    const std::size_t some = count - i < kTwice<Lanes> ? count - i : kTwice<Lanes>;
+    std::uint8_t some_values[2 * kTwice<Lanes> * width] = {};
+    std::uint16_t some_columns[2 * kTwice<Lanes>] = {};
+    std::memcpy(some_values, values + i * width, some * width);
+    std::memcpy(some_columns, columns + i, some * sizeof *columns);
+    sum += dot_of<Lanes, width>(some_columns, some_values, some, x);
+  }
+  return sum;
+}
+
+template <class Lanes, std::size_t width>
+void list_dots_of(const Lists& lists, const float* x, float* sums) noexcept {
+  const auto* const values = static_cast<const std::uint8_t*>(lists.values);
+  for (std::size_t i = 0; i < lists.count; ++i) {
+    const std::size_t* const begins = lists.begins + i * lists.stride;
+    const std::size_t begin = begins[0] - lists.begins[0], end = begins[1] - lists.begins[0];
+    const bool at_end = end + kTwice<Lanes> > lists.readable;
+    const std::uint16_t* const columns = lists.columns + begin;
+    sums[i] += at_end ? last_dot_of<Lanes, width>(columns, values + begin * width, end - begin, x)
+                      : dot_of<Lanes, width>(columns, values + begin * width, end - begin, x);
+  }
+}
+
+}  // namespace
+}  // namespace prunepack
+
+// The dots of every dtype that a layer computes with; Lanes<dtype> are those of its values.
+#define PRUNEPACK_LIST_DOTS(Lanes)                                                         \
+  {                                                                                        \
+    {                                                                                      \
+      nullptr, nullptr, list_dots_of<Lanes<Dtype::int8>, 1>, nullptr,                      \
+          list_dots_of<Lanes<Dtype::float16>, 2>, list_dots_of<Lanes<Dtype::bfloat16>, 2>, \
+          list_dots_of<Lanes<Dtype::float32>, 4>, nullptr                                  \
+    }                                                                                      \
+  }

@@ -1,0 +1,39 @@
+// Makes the lists of lists.h from the masks of a packed matrix.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "prunepack/linear.h"
+#include "prunepack/masks.h"
+
+namespace prunepack {
+
+// Rows are cut into stripes of kListColumns columns, each with a list of its own.
+inline std::size_t list_stripes(std::size_t columns) {
+  return (columns + kListColumns - 1) / kListColumns;
+}
+
+// The mask of a row in a stripe.
+struct StripeMask {
+  StripeMask(const PackedMatrix& matrix, std::size_t row, std::size_t stripe)
+      : begin(matrix.mask + row * row_bytes(matrix.columns) + stripe * kListColumns / 8),
+        bytes(std::min(kListColumns / 8, row_bytes(matrix.columns) - stripe * kListColumns / 8)) {}
+
+  const std::uint8_t* begin;
+  std::size_t bytes;
+};
+
+// What may be overwritten behind the last column.
+inline constexpr std::size_t kListRoom = kListColumns + kListSlack;
+
+// Writes the columns of the elements that a row keeps in a stripe: `count`, whatever has become of
+// the mask since they were counted.
+inline void write_list(const ListKernels& kernels, const StripeMask& mask, std::size_t count,
+                       std::uint16_t* columns) {
+  const std::size_t found = kernels.columns(mask.begin, mask.bytes, columns);
+  if (found < count) std::fill(columns + found, columns + count, std::uint16_t{0});
+}
+
+}  // namespace prunepack
