@@ -6,8 +6,10 @@ they call it, with one argument spoilt at a time.
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Iterable, Iterator
+import pickle
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -149,3 +151,20 @@ def test_what_is_read_only_is_not_written(name: str) -> None:
         with pytest.raises(ValueError, match="not writeable"):
             call(name, sound)
         output.array.flags.writeable = True
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (_core.Prepared, "must be made by prepare"),
+        (lambda: _core.Prepared.__new__(_core.Prepared), "must be made by prepare"),
+        (lambda: copy.copy(MATRIX), "must be made by prepare|cannot pickle"),
+        (lambda: pickle.dumps(MATRIX), "cannot pickle"),
+        (lambda: _core.Prepared.__mro__[1].__new__(_core.Prepared), "is not safe"),
+        (lambda: object.__new__(_core.Prepared), "is not safe"),
+    ],
+    ids=["called", "__new__", "copied", "pickled", "__new__ of its base", "object.__new__"],
+)
+def test_nothing_makes_a_prepared_without_a_matrix(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        make()

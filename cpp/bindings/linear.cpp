@@ -82,12 +82,29 @@ void bound_linear(const BoundMatrix& bound, const py::array& x, Dtype x_dtype,
   linear(kernels, matrix, arguments, threads);
 }
 
+constexpr const char* kMadeByPrepare = "Prepared must be made by prepare";
+
+PyObject* refuse_new(PyTypeObject*, PyObject*, PyObject*) {
+  PyErr_SetString(PyExc_TypeError, kMadeByPrepare);
+  return nullptr;
+}
+
+// What pybind11's `__new__` makes has no matrix in it, only memory that was never written. The base
+// class has another one, which asks for the same in the slot.
+void forbid_new(py::class_<BoundMatrix>& prepared) {
+  prepared.def_static("__new__", [](const py::args&, const py::kwargs&) -> py::object {
+    throw py::type_error(kMadeByPrepare);
+  });
+  reinterpret_cast<PyTypeObject*>(prepared.ptr())->tp_new = &refuse_new;
+}
+
 }  // namespace
 
 void bind_linear(py::module_& module) {
   // The metaclass is what a type stub can say.
   const auto metaclass = py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type));
-  py::class_<BoundMatrix>(module, "Prepared", py::is_final(), metaclass)
+  py::class_<BoundMatrix> prepared(module, "Prepared", py::is_final(), metaclass);
+  prepared
       .def_property_readonly("layout",
                              [](const BoundMatrix& self) {
                                return kLayoutNames[static_cast<std::size_t>(self.prepared.layout)];
@@ -97,6 +114,7 @@ void bind_linear(py::module_& module) {
                              [](const BoundMatrix& self) { return self.prepared.breadth; })
       .def_property_readonly("nbytes",
                              [](const BoundMatrix& self) { return self.prepared.nbytes(); });
+  forbid_new(prepared);
   module.def("prepare", &bound_prepare, "mask"_a.noconvert(), "values"_a, "dtype"_a, "rows"_a,
              "columns"_a, "layout"_a.none(true), "activations"_a, "threads"_a,
              "isa"_a = py::none());
