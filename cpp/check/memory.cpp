@@ -22,8 +22,10 @@ void require(bool done, const char* what) {
 
 }  // namespace
 
-Guarded::Guarded(std::size_t bytes) : page_(static_cast<std::size_t>(sysconf(_SC_PAGESIZE))) {
-  map_bytes_ = (bytes + page_ - 1) / page_ * page_ + 2 * page_;
+Guarded::Guarded(std::size_t bytes, std::size_t beyond)
+    : page_(static_cast<std::size_t>(sysconf(_SC_PAGESIZE))),
+      bytes_((bytes + page_ - 1) / page_ * page_),
+      map_bytes_(page_ + bytes_ + page_ + beyond) {
   void* map = mmap(nullptr, map_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   require(map != MAP_FAILED, "mmap");
   map_ = static_cast<std::uint8_t*>(map);

@@ -8,17 +8,18 @@
 namespace prunepack::check {
 
 // Bytes between two pages that fault when touched, for what kernels read. At least as many as asked
-// for, and whole pages, so that both ends touch a forbidden page.
+// for, and whole pages, so that both ends touch a forbidden page; of those that follow, `beyond`
+// bytes are forbidden as well.
 class Guarded {
  public:
-  explicit Guarded(std::size_t bytes);
+  explicit Guarded(std::size_t bytes, std::size_t beyond = 0);
   ~Guarded();
   Guarded(const Guarded&) = delete;
   Guarded& operator=(const Guarded&) = delete;
 
   std::uint8_t* begin() const { return map_ + page_; }
-  std::uint8_t* end() const { return map_ + map_bytes_ - page_; }
-  std::size_t size() const { return map_bytes_ - 2 * page_; }
+  std::uint8_t* end() const { return begin() + bytes_; }
+  std::size_t size() const { return bytes_; }
 
   // From here on a write faults too.
   void seal() const;
@@ -28,7 +29,7 @@ class Guarded {
   const std::uint8_t* tail(std::size_t bytes) const { return end() - bytes; }
 
  private:
-  std::size_t page_, map_bytes_;
+  std::size_t page_, bytes_, map_bytes_;
   std::uint8_t* map_;
 };
 

@@ -188,10 +188,11 @@ void unpacks(const Tensor& tensor, Comparison& compare) {
 }
 
 // Masks with more bits set than there are values: others may write to them once they are checked.
+// Where the values of a later chunk would be is as far beyond those that there are.
 void unpacks_of_changed_masks(const Tensor& tensor, Comparison& compare) {
   const Bytes mask = mask_of(tensor);
   const std::size_t kept = kernels_for(Isa::scalar)->count_bits(mask.data(), mask.size()) / 2;
-  const Guarded values(std::max<std::size_t>(kept, 1) * width(tensor.dtype));
+  const Guarded values(std::max<std::size_t>(kept, 1) * width(tensor.dtype), tensor.data.size());
   Bytes weights(tensor.data.size());
   compare.never_faults(tensor, [&](const Kernels& kernels, unsigned threads) {
     unpack(kernels, mask.data(), values.tail(kept * width(tensor.dtype)), kept, tensor.dtype,
