@@ -3,6 +3,7 @@
 #include <functional>
 #include <numeric>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "check.h"
@@ -45,6 +46,11 @@ Tensor tensor_of(Dtype dtype, const Shape& shape, const Distribution& distributi
   return tensor;
 }
 
+const Distribution& distribution_called(std::string_view wanted) {
+  return *std::find_if(kDistributions.begin(), kDistributions.end(),
+                       [&](const Distribution& each) { return each.name == wanted; });
+}
+
 // Some mask for the tensor, with its padding bits 0.
 Bytes mask_of(const Tensor& tensor) {
   Bytes mask(tensor.mask_bytes());
@@ -62,14 +68,18 @@ class Comparison {
   template <class Operation>
   void operator()(const Tensor& tensor, std::array<Parameter, 3> parameters, std::size_t bytes,
                   const Operation& operation) {
-    const auto result_of = [&](const Kernels& kernels, unsigned threads) {
-      Bytes result(bytes, 0xa5);
-      operation(kernels, threads, result);
-      return result;
-    };
-    const Bytes expected = result_of(*kernels_for(Isa::scalar), 1);
+    Bytes expected(bytes, 0xa5);
+    operation(*kernels_for(Isa::scalar), 1, expected);
+    gives(expected, tensor, parameters, bytes, operation);
+  }
+
+  // For what is known without any table.
+  template <class Operation>
+  void gives(const Bytes& expected, const Tensor& tensor, std::array<Parameter, 3> parameters,
+             std::size_t bytes, const Operation& operation) {
     for (const unsigned threads : {1u, 2u, 5u}) {
-      const Bytes actual = result_of(tested_, threads);
+      Bytes actual(bytes, 0xa5);
+      operation(tested_, threads, actual);
       report_.compare(
           {tensor.dtype,
            tensor.distribution,
@@ -126,6 +136,28 @@ void smallest_masks(const Tensor& tensor, Comparison& compare) {
               [&](const Kernels& kernels, unsigned threads, Bytes& mask) {
                 smallest_mask(kernels, tensor.weights(), populations, pruned, mask.data(), threads);
               });
+    }
+  }
+}
+
+// Of equal weights the last ones are kept. A cut among them is searched from both ends.
+void masks_of_equal_weights(const Tensor& tensor, Comparison& compare) {
+  if (tensor.distribution != std::string_view("constant")) return;
+  for (const std::size_t populations : {std::size_t{1}, tensor.shape[0]}) {
+    const std::size_t size = tensor.count() / populations;
+    for (const std::size_t pruned : {size / 3, size - size / 10'000}) {
+      Bytes last(tensor.mask_bytes());
+      for (std::size_t i = 0; i < tensor.count(); ++i) {
+        const std::size_t row = i / tensor.columns(), column = i % tensor.columns();
+        const unsigned bit = i % size >= pruned ? 1u << column % 8 : 0;
+        std::uint8_t& byte = last[row * row_bytes(tensor.columns()) + column / 8];
+        byte = static_cast<std::uint8_t>(byte | bit);
+      }
+      compare.gives(last, tensor, {{{"populations", populations}, {"pruned", pruned}}}, last.size(),
+                    [&](const Kernels& kernels, unsigned threads, Bytes& mask) {
+                      smallest_mask(kernels, tensor.weights(), populations, pruned, mask.data(),
+                                    threads);
+                    });
     }
   }
 }
@@ -228,6 +260,7 @@ constexpr struct {
 } kOperations[] = {
     {"nm masks", nm_masks},
     {"smallest masks", smallest_masks},
+    {"equal weights", masks_of_equal_weights},
     {"above masks", above_masks},
     {"block masks", block_masks},
     {"pack", packs},
@@ -263,6 +296,11 @@ std::vector<Tensor> tensors(Effort effort) {
       if (effort == Effort::quick && !all.empty() && all.back().is_large()) break;
       all.push_back(tensor_of(dtype, shape, kDistributions[turn++ % kDistributions.size()]));
     }
+  }
+  // Rows that begin within a byte of mask, and are too long to be ranked as one group.
+  for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::int8}) {
+    if (effort == Effort::quick && dtype != Dtype::float32) break;
+    all.push_back(tensor_of(dtype, {2, 264'001}, distribution_called("constant")));
   }
   return all;
 }
