@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "key.h"
+#include "threshold_search.h"
+
 namespace prunepack {
 namespace {
 
@@ -95,6 +98,79 @@ class Few {
  private:
   Bits keys_[kMost];
   std::size_t places_[kMost], count_ = 0;
+};
+
+// Decides groups of up to `most` float32 by the digits of their keys. An ISA derives from it, reads
+// the digits as many at once as a Word has bits, and has
+//   write_digits(group, window), to digits_; what fills up the last word is below every digit;
+//   digit_of_cut(group), the highest digit that to_keep_ weights have or are above;
+//   mark(digit), which writes kept_, what is above it, and tied_, what has it, and counts both;
+//   keep_last(count), of the tied.
+template <class Isa, class Word, std::size_t most>
+class DigitGroups {
+ public:
+  using Bits = std::uint32_t;
+  static constexpr std::size_t kMost = most;
+
+ protected:
+  static constexpr std::size_t kWord = 8 * sizeof(Word);
+
+  // 0 < n < m <= most.
+  DigitGroups(std::size_t n, std::size_t m) noexcept
+      : m_(m), to_keep_(m - n), words_((m + kWord - 1) / kWord) {}
+
+  template <class Out>
+  void append_to(Out& out) const noexcept {
+    for (std::size_t w = 0; w < words_; ++w) {
+      const std::size_t left = m_ - w * kWord;
+      out.append(kept_[w], left < kWord ? left : kWord);
+    }
+  }
+
+  // Writes kept_.
+  void decide(const Bits* group) noexcept {
+    auto& isa = static_cast<Isa&>(*this);
+    for (CutWindow window = cuts_.next();;) {
+      isa.write_digits(group, window);
+      const unsigned digit = isa.digit_of_cut(group);
+      const Counted counted = isa.mark(digit);
+      const CutWindow narrower = window.of_digit(digit);
+      const std::size_t missing = to_keep_ - counted.above;
+      if (counted.above >= to_keep_ || counted.tied < missing) {
+        window = cuts_.everywhere();
+      } else if (window.shift() > 0 && counted.tied > Few<Bits>::kMost) {
+        window = narrower;
+      } else {
+        if (window.shift() > 0) {
+          keep_largest(group, missing);
+        } else {
+          isa.keep_last(missing);
+        }
+        return cuts_.saw(narrower.low());
+      }
+    }
+  }
+
+  std::size_t m_, to_keep_, words_;
+  CutForecast cuts_{Float32::kMaxKey};
+  alignas(kWord) std::uint8_t digits_[most];
+  Word kept_[most / kWord], tied_[most / kWord];
+
+ private:
+  // Of the tied, which are few.
+  void keep_largest(const Bits* group, std::size_t count) noexcept {
+    Few<Bits> few;
+    for (std::size_t w = 0; w < words_; ++w) {
+      for (Word tied = tied_[w]; tied != 0; tied &= tied - 1) {
+        const std::size_t place = w * kWord + static_cast<std::size_t>(__builtin_ctzll(tied));
+        few.add(Float32::key(group[place]), place);
+      }
+    }
+    for (; count > 0; --count) {
+      const std::size_t place = few.take_largest();
+      kept_[place / kWord] |= Word{1} << place % kWord;
+    }
+  }
 };
 
 }  // namespace

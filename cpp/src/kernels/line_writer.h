@@ -13,16 +13,15 @@
 namespace prunepack {
 namespace {
 
-// StreamLine is a function (from, to) that copies one line past the caches. A piece is written to
-// end(), which has room for `kPiece` bytes, and then added.
-template <std::size_t kPiece, class StreamLine>
+// Steps::stream_line(from, to) copies one line past the caches. A piece is written to end(), which
+// has room for `kPiece` bytes, and then added.
+template <std::size_t kPiece, class Steps>
 class LineWriter {
  public:
-  LineWriter(void* to, StreamLine stream_line) noexcept
+  explicit LineWriter(void* to) noexcept
       : first_(reinterpret_cast<std::uintptr_t>(to) % kLine),
         held_(first_),
-        line_(static_cast<std::uint8_t*>(to) - first_),
-        stream_line_(stream_line) {}
+        line_(static_cast<std::uint8_t*>(to) - first_) {}
 
   std::uint8_t* end() noexcept { return lines_ + held_; }
 
@@ -35,7 +34,7 @@ class LineWriter {
       write_begun_line(kLine);
       line = kLine;
     }
-    for (; line < whole; line += kLine) stream_line_(lines_ + line, line_ + line);
+    for (; line < whole; line += kLine) Steps::stream_line(lines_ + line, line_ + line);
     std::memcpy(lines_, lines_ + whole, kLine);
     line_ += whole;
     held_ -= whole;
@@ -56,26 +55,42 @@ class LineWriter {
   std::size_t first_;   // where what is written begins in its first line; 0 once that is whole
   std::size_t held_;    // bytes collected
   std::uint8_t* line_;  // where those go
-  StreamLine stream_line_;
   alignas(kLine) std::uint8_t lines_[2 * kLine + kPiece];
 };
 
-// Compresses to `values` past the caches, in blocks that stay in the L1 cache with what they
-// become. compress(to, room, weights, mask, count) returns where what is kept ends, and is fastest
-// with room for `slack` elements more than there are.
-template <std::size_t slack, class Bits, class Compress, class StreamLine>
-void compress_by_lines(const Bits* weights, const std::uint8_t* mask, std::size_t count,
-                       void* values, Compress compress, StreamLine stream_line) noexcept {
-  constexpr std::size_t kBlock = 4096 / sizeof(Bits), kRoom = kBlock + slack;
-  LineWriter<kRoom * sizeof(Bits), StreamLine> writer(values, stream_line);
-  for (std::size_t first = 0; first < count; first += kBlock) {
-    const std::size_t here = count - first < kBlock ? count - first : kBlock;
-    auto* const begin = reinterpret_cast<Bits*>(writer.end());
-    const Bits* const end = compress(begin, kRoom, weights + first, mask + first / 8, here);
-    writer.add(static_cast<std::size_t>(end - begin) * sizeof(Bits));
+// compress and compress_stream of an ISA, whose Steps have
+//   kElements, how many are moved with one check of what is left of the values;
+//   compress<Bits>(to, room, weights, mask, count), which returns where what is kept ends; fastest
+//   with room for kElements more than there are;
+//   stream_line(from, to), which copies a line past the caches;
+//   order_streams(), after the last of them.
+template <class Steps>
+struct Compression {
+  template <class Bits>
+  static void to_memory(const void* weights, const std::uint8_t* mask, std::size_t count,
+                        std::size_t room, void* values) noexcept {
+    Steps::template compress<Bits>(static_cast<Bits*>(values), room,
+                                   static_cast<const Bits*>(weights), mask, count);
   }
-  writer.finish();
-}
+
+  // In blocks that stay in the L1 cache with what they become.
+  template <class Bits>
+  static void past_caches(const void* weights, const std::uint8_t* mask, std::size_t count,
+                          std::size_t, void* values) noexcept {
+    constexpr std::size_t kBlock = 4096 / sizeof(Bits), kRoom = kBlock + Steps::kElements;
+    const auto* const in = static_cast<const Bits*>(weights);
+    LineWriter<kRoom * sizeof(Bits), Steps> writer(values);
+    for (std::size_t first = 0; first < count; first += kBlock) {
+      const std::size_t here = count - first < kBlock ? count - first : kBlock;
+      auto* const begin = reinterpret_cast<Bits*>(writer.end());
+      const Bits* const end =
+          Steps::template compress<Bits>(begin, kRoom, in + first, mask + first / 8, here);
+      writer.add(static_cast<std::size_t>(end - begin) * sizeof(Bits));
+    }
+    writer.finish();
+    Steps::order_streams();
+  }
+};
 
 }  // namespace
 }  // namespace prunepack

@@ -38,10 +38,13 @@ class Digits {
   __m128i shift_;
 };
 
-class ByDigits {
+// At most so many words, because the lanes that count are bytes.
+class ByDigits : DigitGroups<ByDigits, std::uint32_t, 255 * kStep> {
+  using Groups = DigitGroups<ByDigits, std::uint32_t, 255 * kStep>;
+  friend Groups;
+
  public:
-  using Bits = std::uint32_t;
-  static constexpr std::size_t kMost = 255 * kStep;  // the lanes that count are bytes
+  using Groups::Bits, Groups::kMost;
 
   // 0 < n < m <= kMost.
   static void mask(const Bits* in, std::size_t groups, std::size_t n, std::size_t m,
@@ -60,38 +63,7 @@ class ByDigits {
   }
 
  private:
-  ByDigits(std::size_t n, std::size_t m) noexcept
-      : m_(m), to_keep_(m - n), words_((m + kStep - 1) / kStep) {}
-
-  void append_to(BitStream& out) const noexcept {
-    for (std::size_t w = 0; w < words_; ++w) {
-      const std::size_t left = m_ - w * kStep;
-      out.append(kept_[w], left < kStep ? left : kStep);
-    }
-  }
-
-  // Writes kept_.
-  void decide(const Bits* group) noexcept {
-    for (CutWindow window = cuts_.next();;) {
-      write_digits(group, window);
-      const unsigned digit = digit_of_cut(group);
-      const Counted counted = mark(digit);
-      const CutWindow narrower = window.of_digit(digit);
-      const std::size_t missing = to_keep_ - counted.above;
-      if (counted.above >= to_keep_ || counted.tied < missing) {
-        window = cuts_.everywhere();
-      } else if (window.shift() > 0 && counted.tied > Few<Bits>::kMost) {
-        window = narrower;
-      } else {
-        if (window.shift() > 0) {
-          keep_largest(group, missing);
-        } else {
-          keep_last(missing);
-        }
-        return cuts_.saw(narrower.low());
-      }
-    }
-  }
+  using Groups::Groups;
 
   PRUNEPACK_INLINE void write_digits(const Bits* group, const CutWindow& window) noexcept {
     const Digits digits(window);
@@ -132,7 +104,6 @@ class ByDigits {
     return static_cast<unsigned>(_mm256_cvtsi256_si32(cut)) & 0xff;
   }
 
-  // Keeps what has a higher digit, and marks what has this one.
   PRUNEPACK_INLINE Counted mark(unsigned digit) noexcept {
     const __m256i cut = _mm256_set1_epi8(static_cast<char>(digit));
     Counted counted{0, 0};
@@ -148,7 +119,6 @@ class ByDigits {
     return counted;
   }
 
-  // Of the tied, whose keys are equal.
   PRUNEPACK_INLINE void keep_last(std::size_t count) noexcept {
     for (std::size_t w = words_; count > 0;) {
       --w;
@@ -158,26 +128,6 @@ class ByDigits {
       count -= kept;
     }
   }
-
-  // Of the tied, which are few.
-  void keep_largest(const Bits* group, std::size_t count) noexcept {
-    Few<Bits> few;
-    for (std::size_t w = 0; w < words_; ++w) {
-      for (std::uint32_t tied = tied_[w]; tied != 0; tied = _blsr_u32(tied)) {
-        const std::size_t place = w * kStep + _tzcnt_u32(tied);
-        few.add(Float32::key(group[place]), place);
-      }
-    }
-    for (; count > 0; --count) {
-      const std::size_t place = few.take_largest();
-      kept_[place / kStep] |= std::uint32_t{1} << place % kStep;
-    }
-  }
-
-  std::size_t m_, to_keep_, words_;
-  CutForecast cuts_{Float32::kMaxKey};
-  alignas(32) std::uint8_t digits_[kMost];
-  std::uint32_t kept_[kMost / kStep], tied_[kMost / kStep];
 };
 
 }  // namespace

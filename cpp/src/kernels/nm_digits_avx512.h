@@ -40,10 +40,12 @@ class Digits {
   __m128i shift_;
 };
 
-class ByDigits {
+class ByDigits : DigitGroups<ByDigits, std::uint64_t, 8192> {
+  using Groups = DigitGroups<ByDigits, std::uint64_t, 8192>;
+  friend Groups;
+
  public:
-  using Bits = std::uint32_t;
-  static constexpr std::size_t kMost = 8192;
+  using Groups::Bits, Groups::kMost;
 
   // 0 < n < m <= kMost.
   static void mask(const void* weights, std::size_t groups, std::size_t n, std::size_t m,
@@ -59,37 +61,7 @@ class ByDigits {
   }
 
  private:
-  ByDigits(std::size_t n, std::size_t m) noexcept : m_(m), to_keep_(m - n), words_((m + 63) / 64) {}
-
-  void append_to(MaskWriter& out) const noexcept {
-    for (std::size_t w = 0; w < words_; ++w) {
-      const std::size_t left = m_ - w * 64;
-      out.append(kept_[w], left < 64 ? left : 64);
-    }
-  }
-
-  // Writes kept_.
-  void decide(const Bits* group) noexcept {
-    for (CutWindow window = cuts_.next();;) {
-      write_digits(group, window);
-      const unsigned digit = digit_of_cut(group);
-      const Counted counted = mark(digit);
-      const CutWindow narrower = window.of_digit(digit);
-      const std::size_t missing = to_keep_ - counted.above;
-      if (counted.above >= to_keep_ || counted.tied < missing) {
-        window = cuts_.everywhere();
-      } else if (window.shift() > 0 && counted.tied > Few<Bits>::kMost) {
-        window = narrower;
-      } else {
-        if (window.shift() > 0) {
-          keep_largest(group, missing);
-        } else {
-          keep_last(missing);
-        }
-        return cuts_.saw(narrower.low());
-      }
-    }
-  }
+  using Groups::Groups;
 
   void write_digits(const Bits* group, const CutWindow& window) noexcept {
     const Digits digits(window);
@@ -124,7 +96,6 @@ class ByDigits {
     return cut;
   }
 
-  // Keeps what has a higher digit, and marks what has this one.
   Counted mark(unsigned digit) noexcept {
     const __m512i cut = Lanes<1>::all(digit);
     Counted counted{0, 0};
@@ -138,7 +109,6 @@ class ByDigits {
     return counted;
   }
 
-  // Of the tied, whose keys are equal.
   void keep_last(std::size_t count) noexcept {
     for (std::size_t w = words_; count > 0;) {
       --w;
@@ -147,26 +117,6 @@ class ByDigits {
       count -= kept;
     }
   }
-
-  // Of the tied, which are few.
-  void keep_largest(const Bits* group, std::size_t count) noexcept {
-    Few<Bits> few;
-    for (std::size_t w = 0; w < words_; ++w) {
-      for (std::uint64_t tied = tied_[w]; tied != 0; tied = _blsr_u64(tied)) {
-        const std::size_t place = w * 64 + static_cast<std::size_t>(_tzcnt_u64(tied));
-        few.add(Float32::key(group[place]), place);
-      }
-    }
-    for (; count > 0; --count) {
-      const std::size_t place = few.take_largest();
-      kept_[place / 64] |= std::uint64_t{1} << place % 64;
-    }
-  }
-
-  std::size_t m_, to_keep_, words_;
-  CutForecast cuts_{Float32::kMaxKey};
-  alignas(64) std::uint8_t digits_[kMost];
-  std::uint64_t kept_[kMost / 64], tied_[kMost / 64];
 };
 
 }  // namespace

@@ -204,25 +204,21 @@ Bits* compress_to(Bits* out, std::size_t room, const Bits* in, const std::uint8_
   return out;
 }
 
-template <class Bits>
-void compress_of(const void* weights, const std::uint8_t* mask, std::size_t count, std::size_t room,
-                 void* values) noexcept {
-  compress_to(static_cast<Bits*>(values), room, static_cast<const Bits*>(weights), mask, count);
-}
+struct Steps {
+  static constexpr std::size_t kElements = kRun;
 
-constexpr auto stream_line = [](const std::uint8_t* from, std::uint8_t* to) noexcept {
-  auto* const halves = reinterpret_cast<__m256i*>(to);
-  _mm256_stream_si256(halves, load(from));
-  _mm256_stream_si256(halves + 1, load(from + 32));
+  template <class Bits>
+  static constexpr auto compress = compress_to<Bits>;
+
+  static void stream_line(const std::uint8_t* from, std::uint8_t* to) noexcept {
+    auto* const halves = reinterpret_cast<__m256i*>(to);
+    _mm256_stream_si256(halves, load(from));
+    _mm256_stream_si256(halves + 1, load(from + 32));
+  }
+
+  // Streamed stores are not ordered with what tells others that they are done.
+  static void order_streams() noexcept { _mm_sfence(); }
 };
-
-template <class Bits>
-void compress_stream_of(const void* weights, const std::uint8_t* mask, std::size_t count,
-                        std::size_t, void* values) noexcept {
-  compress_by_lines<kRun>(static_cast<const Bits*>(weights), mask, count, values, compress_to<Bits>,
-                          stream_line);
-  _mm_sfence();  // streamed stores are not ordered with what tells others that they are done
-}
 
 template <class Bits, bool streams>
 void expand_by(const std::uint8_t* mask, const void* values, std::size_t kept, std::size_t count,
@@ -266,7 +262,7 @@ template <class Bits>
 void expand_stream_of(const std::uint8_t* mask, const void* values, std::size_t kept,
                       std::size_t count, void* weights) noexcept {
   expand_by<Bits, true>(mask, values, kept, count, weights);
-  _mm_sfence();  // streamed stores are not ordered with what tells others that they are done
+  Steps::order_streams();
 }
 
 // All ones in the lanes whose bit is 1. `bits` are those of the register, repeated in every lane.
@@ -313,8 +309,9 @@ void apply_mask_of(const void* weights, const std::uint8_t* mask, std::size_t co
 
 }  // namespace
 
-const PerDtype<Compress> compress = PRUNEPACK_PER_WIDTH(compress_of);
-const PerDtype<CompressStream> compress_stream = PRUNEPACK_PER_WIDTH(compress_stream_of);
+const PerDtype<Compress> compress = PRUNEPACK_PER_WIDTH(Compression<Steps>::to_memory);
+const PerDtype<CompressStream> compress_stream =
+    PRUNEPACK_PER_WIDTH(Compression<Steps>::past_caches);
 const PerDtype<Expand> expand = PRUNEPACK_PER_WIDTH(expand_of);
 const PerDtype<ExpandStream> expand_stream = PRUNEPACK_PER_WIDTH(expand_stream_of);
 const PerDtype<ApplyMask> apply_mask = PRUNEPACK_PER_WIDTH(apply_mask_of);
