@@ -5,7 +5,8 @@
 Each table beside this file lists mutants: a file, a text that is in it once, what to put in its
 place, and what that breaks. Every one is applied to a copy of the tree in build/mutants, what
 changed is built, and the checks are run until one fails: prunepack_check for a kernel (under qemu
-for NEON), then the tests the table names. A mutant that none of them notices is a hole in the tests.
+for NEON), then the tests the table names, where {widest} is the best ISA that this CPU has. A mutant
+that none of them notices is a hole in the tests; one of an ISA that cannot run here is not run.
 One whose text is no longer there is an error, and so is one that does not compile; before the
 first, all checks must pass on the code as it is. Takes about an hour on two cores; the exit status is 1 if
 one survives. Needs what building needs: cmake, ninja, pybind11; with ccache it is much quicker.
@@ -19,10 +20,11 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 if sys.version_info >= (3, 11):
@@ -37,6 +39,7 @@ TREE = WORK / "tree"
 PATIENCE = 900  # seconds: what takes longer hangs, which is noticed too
 PYTHONPATH = f"{HERE.parent / 'instead'}:{TREE / 'python'}"
 EMULATOR = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
+ISAS = re.compile(r"\b(?:scalar|neon|avx2|avx512)\b")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,15 @@ class Mutant:
     @property
     def is_compiled(self) -> bool:
         return self.file.startswith("cpp/")
+
+    def for_isas(self, usable: Sequence[str]) -> Mutant:
+        """Return the same, with the best ISA where its checks ask for that."""
+        checks = tuple(check.format(widest=usable[-1]) for check in self.checks)
+        return replace(self, checks=checks)
+
+    def missing(self, usable: Sequence[str]) -> set[str]:
+        """Return the ISAs that its checks are for, and that cannot run here."""
+        return {isa for check in self.checks for isa in ISAS.findall(check)} - {*usable}
 
     def apply(self, text: str) -> str:
         """Return the broken text; the old one must be there exactly once."""
@@ -120,6 +132,13 @@ def configure() -> None:
     run("cmake", "--preset", "dev", *common, *python)
     if shutil.which(EMULATOR[0]):
         run("cmake", "--preset", "aarch64", *common)
+
+
+def usable_isas() -> list[str]:
+    """Return what can run here, the best one last; NEON is emulated."""
+    build("scalar-check")
+    told = attempt(["build/dev/cpp/check/prunepack_check", "--usable"]).stdout.split()
+    return ["neon", *told] if shutil.which(EMULATOR[0]) and "neon" not in told else told
 
 
 class BuildError(Exception):
@@ -194,12 +213,18 @@ def failed_family(check: str) -> str | None:
         command_of(check), cwd=TREE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
+        alarm = threading.Timer(PATIENCE, process.kill)  # what hangs does not print
+        alarm.start()
         for line in process.stdout:
-            hangs = time.monotonic() - began > PATIENCE
-            if "FAILED" in line or hangs:
+            if "FAILED" in line:
                 process.kill()
-                return f"{check} (hangs)" if hangs else " ".join(line.split())
-    return None if process.returncode == 0 else f"{check}: exit status {process.returncode}"
+                alarm.cancel()
+                return " ".join(line.split())
+        alarm.cancel()
+    if process.returncode == 0:
+        return None
+    hangs = time.monotonic() - began > PATIENCE
+    return f"{check} (hangs)" if hangs else f"{check}: exit status {process.returncode}"
 
 
 def fate_of(mutant: Mutant) -> tuple[str, str]:
@@ -273,9 +298,16 @@ def main() -> int:
     WORK.mkdir(parents=True, exist_ok=True)
     copy_tree()
     configure()
-    build_the_sound_code(mutants, trusted=options.trust)
+    usable = usable_isas()
+    mutants = [mutant.for_isas(usable) for mutant in mutants]
+    runnable = [mutant for mutant in mutants if not mutant.missing(usable)]
+    build_the_sound_code(runnable, trusted=options.trust)
     fates: Counter[str] = Counter()
     for mutant in mutants:
+        if missing := mutant.missing(usable):
+            fates["not run"] += 1
+            print(f"{mutant}\n    not run: {', '.join(missing)} cannot run here", flush=True)
+            continue
         began = time.monotonic()
         kind, told = fate_of(mutant)
         fates[kind] += 1
