@@ -19,8 +19,9 @@ pytestmark = pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc"
 )
 
-CALLS = int(os.environ.get("PRUNEPACK_LEAK_CALLS", "600"))
-"""Ten thousand are run by hand; what a call loses shows in fewer."""
+CALLS = os.environ.get("PRUNEPACK_LEAK_CALLS", "600")
+CALLS_ON_FILES = os.environ.get("PRUNEPACK_LEAK_CALLS", "120")
+"""Ten thousand of each are run by hand; what a call loses shows in fewer."""
 
 BESIDE_PAGES = 4 << 20
 """Large arrays take whole pages of 2 MiB, which small results are no multiple of."""
@@ -80,7 +81,7 @@ LEAKS = (
 import os, tempfile
 from pathlib import Path
 
-calls = int(sys.argv[1])
+calls, calls_on_files = map(int, sys.argv[1:])
 random = np.random.default_rng(0)
 w = random.standard_normal((64, 64)).astype(np.float32)
 x = np.ones((3, 64), np.float32)
@@ -101,6 +102,8 @@ masks = folder / "masks.safetensors"
 pp.mask_checkpoint(model, masks, pp.NM(2, 4))
 broken = folder / "broken.safetensors"
 broken.write_bytes(small.read_bytes()[:-8])
+rules = folder / "rules.toml"
+rules.write_text('[[rule]]\\nname = "w"\\nnm = "2:4"\\n')
 
 def failing(work, *errors):
     def call():
@@ -137,6 +140,7 @@ quick = {
     "a wrong x": failing(lambda: pp.linear(x[:, 1:], packed)),
 }
 on_files = {
+    "load_rules": lambda: pp.load_rules(rules),
     "load_file": lambda: pp.load_file(small),
     "load_file copies": lambda: pp.load_file(small, mapped=False),
     "load_file of npz": lambda: pp.load_file(folder / "w.npz"),
@@ -157,7 +161,7 @@ def state():
     return sys.getallocatedblocks(), status("VmRSS"), len(os.listdir("/proc/self/fd"))
 
 WINDOWS = 4
-for functions, count in ((quick, calls), (on_files, max(calls // 5, 120))):
+for functions, count in ((quick, calls), (on_files, calls_on_files)):
     for name, call in functions.items():
         for _ in range(count // 4 + 400):  # until caches are full
             call()
@@ -195,7 +199,7 @@ def test_temporaries_are_small_beside_the_result(threads: str) -> None:
 
 def test_no_call_loses_memory() -> None:
     lost: list[object] = []
-    for name, count, blocks, resident, files in run(LEAKS, str(CALLS)):
+    for name, count, blocks, resident, files in run(LEAKS, CALLS, CALLS_ON_FILES):
         # What is lost is lost by each call in each window; what caches keep is not.
         growing = [later - sooner for sooner, later in pairwise(blocks)]
         pages = [later - sooner for sooner, later in pairwise(resident)]
