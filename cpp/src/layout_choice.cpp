@@ -149,12 +149,6 @@ LayoutChoice with_needs(Layout layout, const PanelNeeds& all) {
   }
 }
 
-// A slot of the index layout costs as much as two columns of a dense one where several rows of
-// activations are multiplied, and must not make that slower. (Many rows use lists.)
-bool too_many_slots(const PanelNeeds& all, const Prepared& matrix) {
-  return 2 * all.index_slots > matrix.panel_count() * matrix.blocks * kBlockColumns;
-}
-
 }  // namespace
 
 std::size_t block_slots(const PanelNeeds& needs, std::size_t breadth) {
@@ -195,7 +189,6 @@ LayoutChoice choose_layout(const PanelSurvey& survey, const Prepared& matrix, Is
   double least = std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < kLayouts; ++i) {
     const LayoutChoice choice = with_needs(static_cast<Layout>(i), survey.all());
-    if (choice.layout == Layout::index && too_many_slots(survey.all(), matrix)) continue;
     Prepared candidate = matrix;
     candidate.layout = choice.layout;
     candidate.kept = choice.kept;
