@@ -157,6 +157,14 @@ def test_groups_beside_each_other(
         assert same_bits(Operations(isa).mask(w, pattern), expected(w, pattern)), axis
 
 
+def test_bands_of_short_rows_in_several_tasks(isa: str) -> None:
+    """Each task puts what it decides where its first row is in the mask."""
+    w = sample("normal", np.dtype(np.float32), (3000, 12, 3, 3))
+    pattern = pp.NM(2, 4, axis=1)
+    assert w.nbytes > 4 * 256 * 1024  # a task
+    assert same_bits(Operations(isa).mask(w, pattern), expected(w, pattern))
+
+
 @pytest.mark.parametrize("distribution", [*DISTRIBUTIONS, "all"])
 def test_many_large_groups(isa: str, dtype: np.dtype[Any], distribution: str) -> None:
     """What is learnt from one group must not decide another: neighbours alike, and not at all."""

@@ -128,6 +128,7 @@ def configure() -> None:
         "-DPRUNEPACK_PYTHON=ON",
         f"-Dpybind11_DIR={pybind11}",
         f"-DPython_EXECUTABLE={sys.executable}",
+        "-DCMAKE_INTERPROCEDURAL_OPTIMIZATION=OFF",  # or each link takes longer than what it links
     )
     run("cmake", "--preset", "dev", *common, *python)
     if shutil.which(EMULATOR[0]):
