@@ -27,6 +27,7 @@ SIZES = (-1, 0, 1, 2, 3, 5, 2**32 - 1, 2**64 - 1, *(2**exponent for exponent in 
 WEIGHTS = np.arange(1, 1 + ROWS * COLUMNS, dtype=np.float32).view(np.uint32).reshape(ROWS, COLUMNS)
 MASK = np.packbits(np.ones((ROWS, COLUMNS), bool), axis=1, bitorder="little")
 MATRIX = _core.prepare(MASK, WEIGHTS.reshape(-1), "float32", ROWS, COLUMNS, "dense", "float32", 1)
+BASE_OF_PREPARED: Any = _core.Prepared.__mro__[1]
 
 
 class Written:
@@ -160,7 +161,7 @@ def test_what_is_read_only_is_not_written(name: str) -> None:
         (lambda: _core.Prepared.__new__(_core.Prepared), "must be made by prepare"),
         (lambda: copy.copy(MATRIX), "must be made by prepare|cannot pickle"),
         (lambda: pickle.dumps(MATRIX), "cannot pickle"),
-        (lambda: _core.Prepared.__mro__[1].__new__(_core.Prepared), "is not safe"),
+        (lambda: BASE_OF_PREPARED.__new__(_core.Prepared), "is not safe"),
         (lambda: object.__new__(_core.Prepared), "is not safe"),
     ],
     ids=["called", "__new__", "copied", "pickled", "__new__ of its base", "object.__new__"],
