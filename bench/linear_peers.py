@@ -37,7 +37,7 @@ from report import print_table
 
 SHAPES = ((512, 512), (2048, 2048), (4096, 4096), (4096, 11008), (11008, 4096))
 BATCHES = (1, 4, 16, 64, 256)
-PATTERNS = {**DEFAULT_PATTERNS, "95%": pp.Unstructured(0.95)}
+PATTERNS = {**DEFAULT_PATTERNS, **{f"{s}%": pp.Unstructured(s / 100) for s in (85, 95, 98, 99)}}
 OURS, SCIPY_CSR, TORCH_CSR = "packed", "SciPy CSR", "torch CSR"
 COLUMNS = (
     "zeros",
