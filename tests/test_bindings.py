@@ -78,6 +78,8 @@ def sound_calls() -> dict[str, dict[str, Any]]:
         "prepare": {**packed, **sizes, "layout": "bitmask", "activations": "float32"},
         "linear": {"matrix": MATRIX, **x, **bias, "out": Written((2, ROWS), np.float32)}
         | {"threads": 2},
+        "linear_as_is": {"matrix": MATRIX, "x": x["x"], **bias}
+        | {"out": Written((2, ROWS), np.float32), "threads": 2},
     }
 
 
@@ -113,12 +115,12 @@ def spoilt_calls() -> Iterator[Any]:
                 yield pytest.param(name, argument, instead, id=f"{name}-{argument}-{how}")
 
 
-def call(name: str, arguments: dict[str, Any]) -> None:
+def call(name: str, arguments: dict[str, Any]) -> Any:
     arrays = {
         key: value.array if isinstance(value, Written) else value
         for key, value in arguments.items()
     }
-    getattr(_core, name)(**arrays)
+    return getattr(_core, name)(**arrays)
 
 
 def test_every_function_is_called() -> None:
@@ -149,6 +151,10 @@ def test_what_is_read_only_is_not_written(name: str) -> None:
     sound = sound_calls()[name]
     for output in (value for value in sound.values() if isinstance(value, Written)):
         output.array.flags.writeable = False
+        if name == "linear_as_is":  # leaves it to the caller to find out what is wrong
+            assert call(name, sound) is None
+            assert not output.array.any()
+            continue
         with pytest.raises(ValueError, match="not writeable"):
             call(name, sound)
         output.array.flags.writeable = True

@@ -106,7 +106,7 @@ def test_out(w: npt.NDArray[Any], x_dtype: np.dtype[Any]) -> None:
     y = pp.linear(x, pp.pack(w), bias)
     spaced = np.full((2, 3, 74), 7, x_dtype)
     for out in (np.empty_like(y), np.empty_like(y.T).T, spaced[..., ::2]):
-        assert pp.linear(x, pp.pack(w), bias, out=out) is out
+        assert pp.linear(x, pp.pack(w), bias, out) is out
         assert same_bits(np.ascontiguousarray(out), y)
     assert (spaced[..., 1::2] == 7).all()
 
@@ -125,6 +125,19 @@ def test_out_may_be_x_or_bias_or_scales() -> None:
     shared = np.stack([scales] * 3)
     pp.linear(x, packed, bias, scales=shared[1], out=shared)
     assert same_bits(shared, y)
+
+
+@pytest.mark.parametrize("layout", ["bitmask", "index", "csr"])
+@pytest.mark.parametrize("shift", [0, 1, 51], ids=str)
+def test_out_may_overlap_a_single_x(layout: str, shift: int) -> None:
+    matrix = pp.pack(sparse_matrix("3:4", FLOAT32, (52, 52))).prepare(layout)
+    memory = rows_of_x(104)
+    for first, second in ((0, shift), (shift, 0)):
+        shared = memory.copy()
+        x, out = shared[first:][:52], shared[second:][:52]
+        y = pp.linear(x.copy(), matrix)
+        assert pp.linear(x, matrix, out=out) is out
+        assert same_bits(out, y)
 
 
 def test_out_must_fit(w: npt.NDArray[Any]) -> None:

@@ -128,6 +128,9 @@ def prepare(
     threads: int,
     isa: str | None = None,
 ) -> Prepared: ...
+def linear_as_is(
+    matrix: Prepared, x: object, scales: object, bias: object, out: object, threads: object
+) -> npt.NDArray[np.float32] | None: ...
 def linear(
     matrix: Prepared,
     x: _Array,

@@ -25,10 +25,10 @@ def linear(
     x: ArrayLike,
     packed: PackedTensor | PreparedMatrix,
     bias: ArrayLike | None = None,
+    out: ArrayLike | None = None,
     *,
     scales: ArrayLike | None = None,
     activations: str | None = None,
-    out: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """Compute ``x @ W.T + bias`` from the packed form of W.
@@ -42,6 +42,8 @@ def linear(
         is prepared when it is first used, and keeps what that made; see `PackedTensor.prepare`.
     bias : array_like, shape (outputs,), optional
         Added to each row of the result. float32; float16 and bfloat16 are converted.
+    out : array_like, optional
+        Write here instead of a new array: the shape of the result and the dtype of x, writable.
     scales : array_like, shape (outputs,), optional
         What each output is multiplied with before the bias is added, 1 by default. int8 weights
         are seldom of use without. float32; float16 and bfloat16 are converted.
@@ -50,8 +52,6 @@ def linear(
         "bfloat16" goes with bfloat16 weights, and "int8" with int8 weights: each row of x is then
         rounded to 127 steps on either side of zero, the largest magnitude being step 127, and a
         row that is not finite makes its results NaN. Faster where the CPU has instructions for it.
-    out : array_like, optional
-        Write here instead of a new array: the shape of the result and the dtype of x, writable.
     num_threads : int, optional
         Threads to use; by default ``PRUNEPACK_NUM_THREADS``, else the usable cores. The result
         does not depend on it.
@@ -95,6 +95,10 @@ def linear(
     if not isinstance(packed, (PackedTensor, PreparedMatrix)):  # half the time of a union
         msg = f"packed must be a PackedTensor or PreparedMatrix, got {type(packed).__name__}"
         raise TypeError(msg)
+    if activations is None:
+        y = packed._product_as_is(x, scales, bias, out, num_threads)
+        if y is not None:
+            return y
     threads = resolve_threads(num_threads)
     array = as_array(x, "x")
     chosen = default_activations(activations, array.dtype, packed.dtype)

@@ -263,6 +263,15 @@ class PackedTensor:
         # Two threads may both get here. A lock would be held in the child of a fork for ever.
         return self._prepared.setdefault(mode, self._panels(None, mode, threads))
 
+    def _product_as_is(
+        self, x: object, scales: object, bias: object, out: object, num_threads: object
+    ) -> Array | None:
+        """Return what `linear` does, if the matrix is ready and nothing must be converted."""
+        found = self._prepared.get("float32")
+        if found is None:
+            return None
+        return _core.linear_as_is(found._panels, x, scales, bias, out, num_threads)
+
     def _panels(self, layout: str | None, mode: str, threads: int) -> PreparedMatrix:
         return PreparedMatrix._of_parts(
             self._shape, self._dtype, self._mask, self._values, layout, mode, threads

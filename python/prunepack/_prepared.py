@@ -149,6 +149,12 @@ class PreparedMatrix:
         """
         _core.linear(self._panels, x, x_dtype, activations, scales, bias, y, threads, openmp)
 
+    def _product_as_is(
+        self, x: object, scales: object, bias: object, out: object, num_threads: object
+    ) -> Array | None:
+        """Return what `linear` does, if no argument has to be converted; else None."""
+        return _core.linear_as_is(self._panels, x, scales, bias, out, num_threads)
+
     def __reduce__(self) -> NoReturn:
         msg = (
             "a PreparedMatrix cannot be pickled, because it is made for the CPU at hand; "
