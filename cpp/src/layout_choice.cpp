@@ -39,13 +39,13 @@ Costs costs_of_avx512(Dtype dtype, Activations activations) {
 Costs costs_of_avx2(Dtype dtype) {
   switch (dtype) {
     case Dtype::float16:
-      return {0.63, 1.32, 1, 1.75, 1.15, kNever, 0.3};
+      return {0.63, 1.32, 1, 2, 1.15, kNever, 0.3};
     case Dtype::bfloat16:
-      return {0.66, 1.22, 1, 1.75, 1.2, kNever, 0.28};
+      return {0.66, 1.22, 1, 2, 1.2, kNever, 0.28};
     case Dtype::int8:
-      return {1.3, 2.5, 2.4, 4, 2, kNever, 0.19};
+      return {1.3, 2.5, 2.4, 4.5, 2, kNever, 0.19};
     default:
-      return {0.43, 0.65, 0.5, 0.8, 0.6, kNever, 0.225};
+      return {0.43, 0.65, 0.5, 0.95, 0.6, kNever, 0.225};
   }
 }
 
@@ -109,10 +109,17 @@ double cost_of_register(Layout layout, const Costs& costs) {
   }
 }
 
+double dense_size(const Prepared& matrix) { return registers_of(matrix) * kRegisterBytes; }
+
 // A matrix that fits into a core's L2 cache, with room for other things, is taken to be there
 // whenever it is used; where it is not, a product of it is short.
-bool is_in_l2(const Prepared& matrix) {
-  return registers_of(matrix) <= 512.0 * 1024 / kRegisterBytes;
+bool is_in_l2(const Prepared& matrix) { return dense_size(matrix) <= 512.0 * 1024; }
+
+// What reading 64 bytes costs. A matrix as large as the L2 cache is partly there, if it is alone,
+// and else in the L3 cache or in memory.
+double cost_of_reading(const Prepared& matrix) {
+  if (is_in_l2(matrix)) return 0.27;
+  return dense_size(matrix) <= 1024.0 * 1024 ? 0.6 : 1;
 }
 
 // The time a product is likely to take, in that of reading 64 bytes from memory: reading and
@@ -125,7 +132,7 @@ double likely_time(const PanelSurvey& survey, const Prepared& matrix, const Cost
           panel_bytes(survey.panel(stripe, i), matrix, matrix.stripe_blocks(stripe)));
     }
   }
-  const double reading = bytes / kRegisterBytes * (is_in_l2(matrix) ? 0.27 : 1);
+  const double reading = bytes / kRegisterBytes * cost_of_reading(matrix);
   const double computing = registers_in(survey, matrix) * cost_of_register(matrix.layout, costs);
   return std::max(reading, computing) + std::min(reading, computing) / 8;
 }
