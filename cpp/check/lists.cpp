@@ -116,6 +116,17 @@ class TestLists {
 
   const Lists& get() const { return lists_; }
 
+  // List i, as if nothing were behind it.
+  Lists alone(std::size_t i) const {
+    const std::size_t before = begins_[2 * i] - kFirst;
+    return {.columns = lists_.columns + before,
+            .values = static_cast<const std::uint8_t*>(lists_.values) + before * width(dtype_),
+            .begins = begins_.data() + 2 * i,
+            .stride = 2,
+            .count = 1,
+            .readable = begins_[2 * i + 1] - begins_[2 * i]};
+  }
+
   // Of list i, each value with its column.
   template <class Visit>
   void visit(std::size_t i, const Visit& visit) const {
@@ -178,6 +189,27 @@ void compare_sums(Dtype dtype, std::size_t batch, Report& report, const Product&
   }
 }
 
+// Threads cut the lists of a matrix into pieces, at whose ends nothing may be read: each list alone
+// must have the sum, bit by bit, that it has before others.
+void check_ends(Dtype dtype, ListDots dots, Report& report) {
+  constexpr std::size_t columns = 304, count = 40;
+  for (const std::size_t most : {3u, 17u, 40u, 150u}) {
+    Random random(most);
+    std::vector<std::uint8_t> x(columns * sizeof(float));
+    called("normal").fill(random, Dtype::float32, x.data(), columns);
+    const TestLists lists(dtype, count, columns, most, random);
+    const auto* const floats = reinterpret_cast<const float*>(x.data());
+    std::vector<float> together(count), alone(count);
+    report.compare(
+        {dtype, "normal", {{{"lists alone", count}, {"most", most}}}},
+        [&] {
+          dots(lists.get(), floats, together.data());
+          for (std::size_t i = 0; i < count; ++i) dots(lists.alone(i), floats, &alone[i]);
+        },
+        [&] { return std::memcmp(together.data(), alone.data(), count * sizeof(float)) == 0; });
+  }
+}
+
 void check_product(const ListKernels& tested, Report& report) {
   for (const std::size_t batch : kListBatches) {
     compare_sums(Dtype::float32, batch, report, [&](const Lists& lists, const float* x, float* y) {
@@ -201,6 +233,7 @@ void check_list_dots(const Kernels& tested, Report& report) {
   report.begin(tested.isa, "list_dots");
   for (const Dtype dtype : {Dtype::float32, Dtype::float16, Dtype::bfloat16, Dtype::int8}) {
     compare_sums(dtype, 1, report, (*tested.list_dots)[dtype]);
+    check_ends(dtype, (*tested.list_dots)[dtype], report);
   }
   report.end();
 }

@@ -18,8 +18,8 @@ namespace {
 template <class Lanes>
 constexpr std::size_t kTwice = 2 * Lanes::kCount;
 
-// The dot product of `count` elements. kTwice more may be read.
-template <class Lanes, std::size_t width>
+// The dot product of `count` elements. Unless they are at the end, kTwice more may be read.
+template <class Lanes, std::size_t width, bool at_end>
 [[gnu::always_inline]] inline float dot_of(const std::uint16_t* columns, const std::uint8_t* values,
                                            std::size_t count, const float* x) noexcept {
   constexpr std::size_t half = Lanes::kCount, step = kTwice<Lanes>;
@@ -27,6 +27,14 @@ template <class Lanes, std::size_t width>
   for (; count >= step; count -= step, values += step * width, columns += step) {
     even = Lanes::add_products(even, values, columns, x);
     odd = Lanes::add_products(odd, values + half * width, columns + half, x);
+  }
+  [[maybe_unused]] std::uint8_t last_values[step * width] = {};
+  [[maybe_unused]] std::uint16_t last_columns[step] = {};
+  if constexpr (at_end) {
+    std::memcpy(last_values, values, count * width);
+    std::memcpy(last_columns, columns, count * sizeof *columns);
+    values = last_values;
+    columns = last_columns;
   }
   // The rest takes the same way however long it is: where lists are short, a branch that the
   // processor cannot foresee costs more than products with nothing.
@@ -37,21 +45,13 @@ template <class Lanes, std::size_t width>
   return Lanes::sum(Lanes::add(even, odd));
 }
 
-// The same where nothing behind them may be read.
+// The same, bit by bit, where nothing behind them may be read: where a list ends up at the end
+// depends on how rows are shared out among threads.
 template <class Lanes, std::size_t width>
 [[gnu::noinline, gnu::cold]] float last_dot_of(const std::uint16_t* columns,
                                                const std::uint8_t* values, std::size_t count,
                                                const float* x) noexcept {
-  float sum = 0;
-  for (std::size_t i = 0; i < count; i += kTwice<Lanes>) {
-    const std::size_t some = count - i < kTwice<Lanes> ? count - i : kTwice<Lanes>;
-    std::uint8_t some_values[2 * kTwice<Lanes> * width] = {};
-    std::uint16_t some_columns[2 * kTwice<Lanes>] = {};
-    std::memcpy(some_values, values + i * width, some * width);
-    std::memcpy(some_columns, columns + i, some * sizeof *columns);
-    sum += dot_of<Lanes, width>(some_columns, some_values, some, x);
-  }
-  return sum;
+  return dot_of<Lanes, width, true>(columns, values, count, x);
 }
 
 template <class Lanes, std::size_t width>
@@ -62,8 +62,9 @@ void list_dots_of(const Lists& lists, const float* x, float* sums) noexcept {
     const std::size_t begin = begins[0] - lists.begins[0], end = begins[1] - lists.begins[0];
     const bool at_end = end + kTwice<Lanes> > lists.readable;
     const std::uint16_t* const columns = lists.columns + begin;
-    sums[i] += at_end ? last_dot_of<Lanes, width>(columns, values + begin * width, end - begin, x)
-                      : dot_of<Lanes, width>(columns, values + begin * width, end - begin, x);
+    sums[i] += at_end
+                   ? last_dot_of<Lanes, width>(columns, values + begin * width, end - begin, x)
+                   : dot_of<Lanes, width, false>(columns, values + begin * width, end - begin, x);
   }
 }
 
