@@ -35,11 +35,13 @@ BoundMatrix bound_prepare(const Bytes& mask, const py::array& values, Dtype dtyp
                           Activations activations, unsigned threads,
                           const std::optional<std::string>& isa) {
   checked_count(rows, columns);
-  const std::uint8_t* bits = checked_mask(mask, rows, columns);
+  const std::uint8_t* const bits = checked_mask(mask, rows, columns);
   const auto kept = static_cast<std::size_t>(values.size());
   const void* in = readable(values, kept, width(dtype), "values");
   const Kernels& kernels = table(isa);
-  if (kernels.count_bits(bits, rows * row_bytes(columns)) != kept) {
+  // Others may write to the mask meanwhile, and a matrix is prepared in several passes over it.
+  const std::vector<std::uint8_t> unchanged(bits, bits + rows * row_bytes(columns));
+  if (kernels.count_bits(unchanged.data(), unchanged.size()) != kept) {
     throw py::value_error("the mask must have as many bits set as there are values");
   }
   const std::optional<Layout> wanted = layout_called(layout);
@@ -47,7 +49,8 @@ BoundMatrix bound_prepare(const Bytes& mask, const py::array& values, Dtype dtyp
   BoundMatrix matrix{.prepared = {}, .mask = mask, .values = values};
   const py::gil_scoped_release unlocked;
   matrix.prepared =
-      prepare(kernels, {bits, in, dtype, rows, columns}, wanted, activations, threads);
+      prepare(kernels, {unchanged.data(), in, dtype, rows, columns}, wanted, activations, threads);
+  matrix.prepared.packed.mask = bits;
   return matrix;
 }
 

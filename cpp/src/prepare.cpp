@@ -136,16 +136,12 @@ void make_panels(const Kernels& kernels, const PanelSurvey& survey, Prepared& pr
 
 // Where the list of each row begins, stripe after stripe, and the end.
 std::vector<std::size_t> list_begins(const Kernels& kernels, const Prepared& prepared) {
-  const std::vector<std::size_t>& offsets = prepared.row_offsets;
   const std::size_t stripes = list_stripes(prepared.columns);
   std::vector<std::size_t> begins(stripes * prepared.rows + 1);
   for (std::size_t row = 0; row < prepared.rows; ++row) {
-    std::size_t left = offsets[row + 1] - offsets[row];
     for (std::size_t stripe = 0; stripe < stripes; ++stripe) {
       const StripeMask mask(prepared.packed, row, stripe);
-      const std::size_t count = std::min(kernels.count_bits(mask.begin, mask.bytes), left);
-      begins[stripe * prepared.rows + row + 1] = count;
-      left -= count;
+      begins[stripe * prepared.rows + row + 1] = kernels.count_bits(mask.begin, mask.bytes);
     }
   }
   std::partial_sum(begins.begin(), begins.end(), begins.begin());
@@ -170,7 +166,8 @@ void make_lists(const Kernels& kernels, Prepared& prepared, unsigned threads) {
       for (std::size_t stripe = 0; stripe < stripes; ++stripe) {
         const std::size_t* const begin = begins.data() + stripe * prepared.rows + row;
         const std::size_t count = begin[1] - begin[0];
-        write_list(*kernels.lists, {prepared.packed, row, stripe}, count, room.get());
+        const StripeMask mask(prepared.packed, row, stripe);
+        kernels.lists->columns(mask.begin, mask.bytes, room.get());
         std::copy_n(room.get(), count, columns.get() + *begin);
         std::copy_n(packed, count * bytes, values.get() + *begin * bytes);
         packed += count * bytes;

@@ -28,12 +28,4 @@ struct StripeMask {
 // What may be overwritten behind the last column.
 inline constexpr std::size_t kListRoom = kListColumns + kListSlack;
 
-// Writes the columns of the elements that a row keeps in a stripe: `count`, whatever has become of
-// the mask since they were counted.
-inline void write_list(const ListKernels& kernels, const StripeMask& mask, std::size_t count,
-                       std::uint16_t* columns) {
-  const std::size_t found = kernels.columns(mask.begin, mask.bytes, columns);
-  if (found < count) std::fill(columns + found, columns + count, std::uint16_t{0});
-}
-
 }  // namespace prunepack

@@ -60,7 +60,7 @@ enum class Activations : std::uint8_t { float32, bfloat16, int8 };
 
 // Puts a matrix into panels or lists: in `layout`, or in the one that is likely to be the fastest
 // with `kernels` and such activations. Throws std::invalid_argument if the matrix does not fit the
-// layout.
+// layout. Nobody may write to the mask meanwhile. (Who does so later spoils products, and no more.)
 Prepared prepare(const Kernels& kernels, const PackedMatrix& matrix, std::optional<Layout> layout,
                  Activations activations, unsigned threads);
 
