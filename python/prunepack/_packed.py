@@ -233,7 +233,7 @@ class PackedTensor:
             Without `layout` always the same one for the same `activations`: the tensor keeps it
             for `linear` and ``@``, the first of which makes it. It takes memory of its own, which
             `nbytes` of the tensor does not count, and keeps the mask and the values, from which
-            products with many rows are computed.
+            products with many rows may be computed.
 
         Raises
         ------

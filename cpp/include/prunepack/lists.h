@@ -5,8 +5,9 @@
 // not keep the same columns. Lists have none, and serve where that costs too much. In very sparse
 // matrices (the layout csr) the activations of the elements kept are fetched one by one. And with
 // many rows of activations the lanes are these rows: one weight kept is one column, whose
-// activations lie side by side, and one multiply-add for as many of them as a register has; such
-// lists are short-lived, and made from the packed matrix itself, whose rows are in the right order.
+// activations lie side by side, and one multiply-add for as many of them as a register has.
+// Matrices in panels have such lists made for one product, from the packed matrix itself, whose
+// rows are in the right order.
 #pragma once
 
 #include <cstddef>
