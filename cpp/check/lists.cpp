@@ -14,11 +14,6 @@
 namespace prunepack::check {
 namespace {
 
-const Distribution& called(const char* name) {
-  return *std::find_if(kDistributions.begin(), kDistributions.end(),
-                       [&](const Distribution& d) { return std::strcmp(d.name, name) == 0; });
-}
-
 void check_columns(const ListKernels& tested, const ListKernels& scalar, Report& report) {
   constexpr std::size_t most = kListColumns / 8;
   Random random(1);
@@ -100,7 +95,7 @@ class TestLists {
     const std::size_t kept = begins_.back() - kFirst;
     places_.emplace(kept * sizeof(std::uint16_t) + 1);  // pages even of nothing
     values_.emplace(kept * width(dtype) + 1);
-    called("normal").fill(random, dtype, values(), kept);
+    distribution_called("normal").fill(random, dtype, values(), kept);
     for (std::size_t i = 0; i < kept; ++i) {
       const auto column =
           static_cast<std::uint16_t>(i + 1 == kept ? columns - 1 : random.below(columns));
@@ -158,7 +153,8 @@ void compare_sums(Dtype dtype, std::size_t batch, Report& report, const Product&
       // x ends where the next byte faults: so many columns are whole lines.
       Guarded memory(columns * batch * sizeof(float));
       const std::uint8_t* const x = memory.tail(columns * batch * sizeof(float));
-      called("normal").fill(random, Dtype::float32, memory.begin(), memory.size() / sizeof(float));
+      distribution_called("normal").fill(random, Dtype::float32, memory.begin(),
+                                         memory.size() / sizeof(float));
       memory.seal();
       const TestLists lists(dtype, count, columns, most, random);
       out.prepare(count * batch * sizeof(float), 4 * (count % 16));
@@ -196,7 +192,7 @@ void check_ends(Dtype dtype, ListDots dots, Report& report) {
   for (const std::size_t most : {3u, 17u, 40u, 150u}) {
     Random random(most);
     std::vector<std::uint8_t> x(columns * sizeof(float));
-    called("normal").fill(random, Dtype::float32, x.data(), columns);
+    distribution_called("normal").fill(random, Dtype::float32, x.data(), columns);
     const TestLists lists(dtype, count, columns, most, random);
     const auto* const floats = reinterpret_cast<const float*>(x.data());
     std::vector<float> together(count), alone(count);

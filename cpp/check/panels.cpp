@@ -171,9 +171,7 @@ bool right(const Trial& trial, std::size_t stripe, std::size_t panel, const Arra
 // Activations that take turns: ordinary ones, and ones that make sums exact.
 const Distribution& activations(Dtype dtype, std::size_t turn) {
   if (dtype == Dtype::uint8) return kDistributions[0];  // all bytes
-  return *std::find_if(kDistributions.begin(), kDistributions.end(), [&](const Distribution& d) {
-    return std::strcmp(d.name, turn % 3 == 0 ? "levels" : "normal") == 0;
-  });
+  return distribution_called(turn % 3 == 0 ? "levels" : "normal");
 }
 
 void check_product(PanelProduct kernel, const Trial& trial, std::size_t turn, Report& report) {

@@ -46,11 +46,6 @@ Tensor tensor_of(Dtype dtype, const Shape& shape, const Distribution& distributi
   return tensor;
 }
 
-const Distribution& distribution_called(std::string_view wanted) {
-  return *std::find_if(kDistributions.begin(), kDistributions.end(),
-                       [&](const Distribution& each) { return each.name == wanted; });
-}
-
 // Some mask for the tensor, with its padding bits 0.
 Bytes mask_of(const Tensor& tensor) {
   Bytes mask(tensor.mask_bytes());

@@ -189,6 +189,11 @@ constexpr MaskKind kAllMasks[] = {{"half", bits_of<8>}, {"sparse", bits_of<2>},
 const std::span<const Distribution> kDistributions = kAll;
 const std::span<const MaskKind> kMaskKinds = kAllMasks;
 
+const Distribution& distribution_called(std::string_view name) {
+  return *std::find_if(kDistributions.begin(), kDistributions.end(),
+                       [&](const Distribution& each) { return each.name == name; });
+}
+
 std::uint64_t key_at(Dtype dtype, const void* weights, std::size_t i) {
   return kKeyOf[dtype](weights, i);
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "prunepack/dtype.h"
 
@@ -32,6 +33,7 @@ struct Distribution {
 };
 // The ones that find most come first, for when there is time for some only.
 extern const std::span<const Distribution> kDistributions;
+const Distribution& distribution_called(std::string_view name);
 
 struct MaskKind {
   const char* name;
