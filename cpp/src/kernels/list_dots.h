@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstring>
 
-#include "prunepack/lists.h"
+#include "list_spans.h"
 
 namespace prunepack {
 namespace {
@@ -58,13 +58,13 @@ template <class Lanes, std::size_t width>
 void list_dots_of(const Lists& lists, const float* x, float* sums) noexcept {
   const auto* const values = static_cast<const std::uint8_t*>(lists.values);
   for (std::size_t i = 0; i < lists.count; ++i) {
-    const std::size_t* const begins = lists.begins + i * lists.stride;
-    const std::size_t begin = begins[0] - lists.begins[0], end = begins[1] - lists.begins[0];
-    const bool at_end = end + kTwice<Lanes> > lists.readable;
-    const std::uint16_t* const columns = lists.columns + begin;
-    sums[i] += at_end
-                   ? last_dot_of<Lanes, width>(columns, values + begin * width, end - begin, x)
-                   : dot_of<Lanes, width, false>(columns, values + begin * width, end - begin, x);
+    const ListSpan list(lists, i);
+    const std::uint16_t* const columns = lists.columns + list.begin;
+    const std::uint8_t* const from = values + list.begin * width;
+    const std::size_t count = list.end - list.begin;
+    const bool at_end = list.end + kTwice<Lanes> > lists.readable;
+    sums[i] += at_end ? last_dot_of<Lanes, width>(columns, from, count, x)
+                      : dot_of<Lanes, width, false>(columns, from, count, x);
   }
 }
 

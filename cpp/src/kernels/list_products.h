@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-#include "prunepack/lists.h"
+#include "list_spans.h"
 
 namespace prunepack {
 namespace {
@@ -19,10 +19,9 @@ struct List {
 };
 
 inline List list_at(const Lists& lists, std::size_t i) noexcept {
-  const std::size_t* const begins = lists.begins + i * lists.stride;
-  const std::size_t before = begins[0] - lists.begins[0];
-  return {lists.columns + before, static_cast<const float*>(lists.values) + before,
-          begins[1] - begins[0]};
+  const ListSpan span(lists, i);
+  return {lists.columns + span.begin, static_cast<const float*>(lists.values) + span.begin,
+          span.end - span.begin};
 }
 
 // Adds the products of element i to the sums of a chain.
@@ -74,6 +73,16 @@ template <class Lanes, std::size_t batch, std::size_t most>
   for (std::size_t i = 0; i < lists.count; ++i) {
     add_list<Lanes, registers, chains>(list_at(lists, i), x, sums + i * batch);
   }
+}
+
+// The product for every batch. OfN are the registers for a batch of N.
+template <std::size_t most, class Of2, class Of4, class Of8, class Of16>
+void list_product(const Lists& lists, const float* x, std::size_t batch, float* sums) noexcept {
+  if (batch == 2) return list_product_with<Of2, 2, most>(lists, x, sums);
+  if (batch == 4) return list_product_with<Of4, 4, most>(lists, x, sums);
+  if (batch == 8) return list_product_with<Of8, 8, most>(lists, x, sums);
+  if (batch == 16) return list_product_with<Of16, 16, most>(lists, x, sums);
+  list_product_with<Of16, 32, most>(lists, x, sums);
 }
 
 }  // namespace

@@ -8,14 +8,6 @@
 namespace prunepack::avx2 {
 namespace {
 
-void product(const Lists& lists, const float* x, std::size_t batch, float* sums) noexcept {
-  if (batch == 2) return list_product_with<TwoLanes, 2, 8>(lists, x, sums);
-  if (batch == 4) return list_product_with<FourLanes, 4, 8>(lists, x, sums);
-  if (batch == 8) return list_product_with<EightLanes, 8, 8>(lists, x, sums);
-  if (batch == 16) return list_product_with<EightLanes, 16, 8>(lists, x, sums);
-  list_product_with<EightLanes, 32, 8>(lists, x, sums);
-}
-
 // The positions of the bits set in each byte, one after the other.
 struct Positions {
   alignas(64) std::uint8_t of[256][8] = {};
@@ -56,7 +48,8 @@ void widen_float16(const void* values, std::size_t count, float* out) noexcept {
 
 }  // namespace
 
-const ListKernels lists = {
-    .columns = columns_of, .product = product, .values = list_values(widen_float16)};
+const ListKernels lists = {.columns = columns_of,
+                           .product = list_product<8, TwoLanes, FourLanes, EightLanes, EightLanes>,
+                           .values = list_values(widen_float16)};
 
 }  // namespace prunepack::avx2

@@ -20,14 +20,6 @@ struct SixteenLanes {
   }
 };
 
-void product(const Lists& lists, const float* x, std::size_t batch, float* sums) noexcept {
-  if (batch == 2) return list_product_with<TwoLanes, 2, 4>(lists, x, sums);
-  if (batch == 4) return list_product_with<FourLanes, 4, 4>(lists, x, sums);
-  if (batch == 8) return list_product_with<EightLanes, 8, 4>(lists, x, sums);
-  if (batch == 16) return list_product_with<SixteenLanes, 16, 4>(lists, x, sums);
-  list_product_with<SixteenLanes, 32, 4>(lists, x, sums);
-}
-
 // The numbers 0 to 63.
 inline __m512i counted() noexcept {
   alignas(64) static constexpr auto kNumbers = [] {
@@ -94,6 +86,8 @@ void widen_float16(const void* values, std::size_t count, float* out) noexcept {
 }  // namespace
 
 const ListKernels lists = {
-    .columns = columns_of, .product = product, .values = list_values(widen_float16)};
+    .columns = columns_of,
+    .product = list_product<4, TwoLanes, FourLanes, EightLanes, SixteenLanes>,
+    .values = list_values(widen_float16)};
 
 }  // namespace prunepack::avx512

@@ -32,14 +32,6 @@ struct FourLanes {
   }
 };
 
-void product(const Lists& lists, const float* x, std::size_t batch, float* sums) noexcept {
-  if (batch == 2) return list_product_with<TwoLanes, 2, 16>(lists, x, sums);
-  if (batch == 4) return list_product_with<FourLanes, 4, 16>(lists, x, sums);
-  if (batch == 8) return list_product_with<FourLanes, 8, 16>(lists, x, sums);
-  if (batch == 16) return list_product_with<FourLanes, 16, 16>(lists, x, sums);
-  list_product_with<FourLanes, 32, 16>(lists, x, sums);
-}
-
 void widen_float16(const void* values, std::size_t count, float* out) noexcept {
   const auto* from = static_cast<const __fp16*>(values);
   for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<float>(from[i]);
@@ -47,7 +39,8 @@ void widen_float16(const void* values, std::size_t count, float* out) noexcept {
 
 }  // namespace
 
-const ListKernels lists = {
-    .columns = list_columns, .product = product, .values = list_values(widen_float16)};
+const ListKernels lists = {.columns = list_columns,
+                           .product = list_product<16, TwoLanes, FourLanes, FourLanes, FourLanes>,
+                           .values = list_values(widen_float16)};
 
 }  // namespace prunepack::neon

@@ -8,11 +8,8 @@ namespace prunepack::scalar {
 namespace {
 
 void widen_float16(const void* values, std::size_t count, float* out) noexcept {
-  const auto* const from = static_cast<const std::uint16_t*>(values);
-  for (std::size_t i = 0; i < count; ++i) {
-    const double size = magnitude<Dtype::float16>(values, i);
-    out[i] = static_cast<float>(from[i] >> 15 != 0 ? -size : size);
-  }
+  const auto* const from = static_cast<const std::uint8_t*>(values);
+  for (std::size_t i = 0; i < count; ++i) out[i] = number<Dtype::float16>(from, i);
 }
 
 void product(const Lists& lists, const float* x, std::size_t batch, float* sums) noexcept {

@@ -135,17 +135,6 @@ void walk_index(const PanelShape& shape, const std::uint8_t* panel, const Visit&
   }
 }
 
-// An element as a number.
-
-template <Dtype dtype>
-float number(const std::uint8_t* values, std::size_t i) noexcept {
-  alignas(8) std::uint8_t element[width(dtype)];
-  std::memcpy(element, values + i * sizeof element, sizeof element);
-  const double size = magnitude<dtype>(element, 0);
-  const bool negative = element[sizeof element - 1] >> 7;
-  return static_cast<float>(negative ? -size : size);
-}
-
 template <Dtype weights, Dtype activations>
 struct FloatProduct {
   static constexpr Dtype kWeights = weights;

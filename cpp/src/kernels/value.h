@@ -59,6 +59,16 @@ double magnitude(const void* weights, std::size_t i) noexcept {
   }
 }
 
+// The same with its sign, as float32, at any address.
+template <Dtype dtype>
+float number(const std::uint8_t* values, std::size_t i) noexcept {
+  alignas(8) std::uint8_t element[width(dtype)];
+  std::memcpy(element, values + i * sizeof element, sizeof element);
+  const double size = magnitude<dtype>(element, 0);
+  const bool negative = element[sizeof element - 1] >> 7;
+  return static_cast<float>(negative ? -size : size);
+}
+
 }  // namespace
 }  // namespace prunepack
 
