@@ -194,13 +194,13 @@ LayoutChoice choose_layout(const PanelSurvey& survey, const Prepared& matrix, Is
   const Costs costs = costs_of(isa, matrix.dtype, activations);
   LayoutChoice best{};
   double least = std::numeric_limits<double>::infinity();
+  Prepared candidate = matrix;
   for (std::size_t i = 0; i < kLayouts; ++i) {
     const LayoutChoice choice = with_needs(static_cast<Layout>(i), survey.all());
-    Prepared candidate = matrix;
+    if (cost_of_register(choice.layout, costs) == kNever) continue;
     candidate.layout = choice.layout;
     candidate.kept = choice.kept;
     candidate.breadth = choice.breadth;
-    if (cost_of_register(choice.layout, costs) == kNever) continue;
     double time = likely_time(survey, candidate, costs);
     // What gains little there with one row of activations loses with several, because weights that
     // are looked up cost more for each of them.

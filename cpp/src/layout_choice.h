@@ -19,7 +19,8 @@ struct LayoutChoice {
 LayoutChoice choose_layout(const PanelSurvey& survey, const Prepared& matrix, Isa isa,
                            Activations activations, std::optional<Layout> wanted);
 
-// The bytes of a panel of `blocks` blocks of `matrix`, a multiple of kPanelAlignment.
+// The bytes of a panel of `blocks` blocks of `matrix`, a multiple of kPanelAlignment; of csr those
+// of the lists of its rows.
 std::size_t panel_bytes(const PanelNeeds& needs, const Prepared& matrix, std::size_t blocks);
 
 std::size_t block_slots(const PanelNeeds& needs, std::size_t breadth);

@@ -136,6 +136,20 @@ class PieceLists {
     }
   }
 
+  // Writes the columns of a row and where its lists begin. Never more of them than it has values,
+  // whatever has become of its mask since they were counted, and never fewer.
+  void write_row(const ListKernels& kernels, const Prepared& matrix, std::size_t row,
+                 std::uint16_t* columns, std::size_t* begins) const {
+    const std::size_t begin = matrix.row_offsets[row], count = matrix.row_offsets[row + 1] - begin;
+    std::size_t done = 0;
+    for (std::size_t stripe = 0; stripe < stripes_.size(); ++stripe) {
+      begins[stripe] = begin + done;
+      const StripeMask mask(matrix.packed, row, stripe);
+      done = std::min(done + kernels.columns(mask.begin, mask.bytes, columns + done), count);
+    }
+    std::fill(columns + done, columns + count, std::uint16_t{0});
+  }
+
   void make(const Kernels& kernels, const Prepared& matrix, std::size_t first_row,
             std::size_t end_row, ListValues widen) {
     const std::vector<std::size_t>& offsets = matrix.row_offsets;
@@ -145,20 +159,11 @@ class PieceLists {
                                     (count + kListRoom) * sizeof(std::uint16_t));
     auto* const begins = reinterpret_cast<std::size_t*>(memory_.get());
     auto* const columns = reinterpret_cast<std::uint16_t*>(begins + lists + 1);
-    // Never beyond the values of a row, whatever has become of its mask since they were counted.
-    std::size_t* next = begins;
     for (std::size_t row = first_row; row < end_row; ++row) {
-      std::size_t done = offsets[row];
-      for (std::size_t stripe = 0; stripe < stripes_.size(); ++stripe) {
-        *next++ = done;
-        const StripeMask mask(matrix.packed, row, stripe);
-        const std::size_t left = offsets[row + 1] - done;
-        std::uint16_t* const to = columns + (done - first);
-        done += std::min(kernels.lists->columns(mask.begin, mask.bytes, to), left);
-      }
-      std::fill(columns + (done - first), columns + (offsets[row + 1] - first), std::uint16_t{0});
+      write_row(*kernels.lists, matrix, row, columns + (offsets[row] - first),
+                begins + (row - first_row) * stripes_.size());
     }
-    *next = first + count;
+    begins[lists] = first + count;
     const auto* const packed = static_cast<const std::uint8_t*>(matrix.packed.values);
     const auto* const values = static_cast<const std::uint8_t*>(
         as_needed(packed + first * width(matrix.dtype), count, 0, widen));

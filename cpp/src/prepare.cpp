@@ -16,12 +16,16 @@
 namespace prunepack {
 namespace {
 
-// Memory that is set to zeros, because panels have gaps, and kernels read beyond their end.
 template <class Item>
-std::shared_ptr<Item> zeroed(std::size_t items) {
-  const ScratchBlock block = allocate_block(items * sizeof(Item) + kPanelAlignment);
-  std::memset(block.memory, 0, block.bytes);
+std::shared_ptr<Item> shared(const ScratchBlock& block) {
   return {static_cast<Item*>(block.memory), [](Item* memory) { std::free(memory); }};
+}
+
+// Memory for panels that is set to zeros: they have gaps, and kernels read beyond their end.
+std::shared_ptr<std::uint8_t> zeroed(std::size_t bytes) {
+  const ScratchBlock block = allocate_block(bytes + kPanelAlignment);
+  std::memset(block.memory, 0, block.bytes);
+  return shared<std::uint8_t>(block);
 }
 
 template <class Bits>
@@ -122,7 +126,7 @@ void make_panels(const Kernels& kernels, const PanelSurvey& survey, Prepared& pr
   place_panels(survey, prepared);
   const PackedMatrix& matrix = prepared.packed;
   const std::vector<std::size_t>& offsets = prepared.row_offsets;
-  const auto panels = zeroed<std::uint8_t>(prepared.nbytes());
+  const auto panels = zeroed(prepared.nbytes());
   if (width(matrix.dtype) == 4) {
     write_panels<std::uint32_t>(kernels, matrix, offsets, prepared, panels.get(), threads);
   } else if (width(matrix.dtype) == 2) {
@@ -155,8 +159,8 @@ void make_lists(const Kernels& kernels, Prepared& prepared, unsigned threads) {
   prepared.list_begins = list_begins(kernels, prepared);
   const std::vector<std::size_t>& begins = prepared.list_begins;
   const std::size_t bytes = width(prepared.dtype), stripes = list_stripes(prepared.columns);
-  const auto columns = zeroed<std::uint16_t>(begins.back());
-  const auto values = zeroed<std::uint8_t>(begins.back() * bytes);
+  const auto columns = shared<std::uint16_t>(allocate_block(begins.back() * sizeof(std::uint16_t)));
+  const auto values = shared<std::uint8_t>(allocate_block(begins.back() * bytes));
   parallel_for(prepared.panel_count(), threads, [&](std::size_t panel) {
     Scratch<std::uint16_t> room(kListRoom);
     const std::size_t end = std::min(prepared.rows, (panel + 1) * kPanelRows);

@@ -81,7 +81,7 @@ ProductForm form_of_product(const Kernels& kernels, const Prepared& matrix, std:
   // Fewer rows do not fill the registers of a list's product, and panels have kernels of their own
   // for them.
   constexpr std::size_t few = 8;
-  if (batch <= few || matrix.row_offsets.empty()) return ProductForm::panels;
+  if (batch <= few) return ProductForm::panels;
   if (time_of_lists(kernels, matrix, batch) < time_of_panels(kernels, matrix, activations)) {
     return ProductForm::lists;
   }

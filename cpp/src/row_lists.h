@@ -1,4 +1,4 @@
-// Makes the lists of lists.h from the masks of a packed matrix.
+// How the rows of a packed matrix are cut into the lists of lists.h.
 #pragma once
 
 #include <algorithm>
